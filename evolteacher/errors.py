@@ -1,0 +1,156 @@
+"""Every error that evolteacher raises, in one tree.
+
+::
+
+    EvolteacherError                 exit code 1
+    ├── UsageError                   exit code 2: the user can mend what was asked for
+    │   ├── RecipeError              a recipe is wrong: file, line, what to do
+    │   ├── SeedError                a seed file or one of its rows is wrong
+    │   └── MissingExtra             an optional dependency is not installed
+    ├── RunError                     a run folder cannot be used, or the run could not finish
+    ├── PluginError                  a plugin failed to load, or broke its contract
+    ├── BudgetExceeded               exit code 3: the budget is spent
+    ├── Unreadable                   an answer holds no rewritten instruction (settles that evolution)
+    └── BackendError                 a backend could not answer
+        ├── RetryableError           asked again after a pause
+        │   ├── RateLimited          the provider says slow down, perhaps for how long
+        │   └── Transient            a fault that may pass: 5xx, cut connection, broken body
+        ├── CallError                settles that call: stored, replayed, never asked again
+        │   ├── Refused              the provider's content policy
+        │   ├── TooLong              the request does not fit the model's context
+        │   └── BadReply             an answer arrived and is unusable
+        └── FatalError               stops the run at once
+            ├── NotAuthorised        a missing or wrong key
+            └── NoSuchModel          the model does not exist there
+
+A message says where, what is wrong, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+
+class EvolteacherError(Exception):
+    """The root: catching it catches everything that evolteacher raises on purpose."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(EvolteacherError):
+    """What was asked for cannot be done as asked; the message says what to change."""
+
+    exit_code = 2
+
+
+class RecipeError(UsageError):
+    """A recipe does not validate. ``problems`` holds one line each, with file and line."""
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(problems))
+
+
+class SeedError(UsageError):
+    """A seed file is missing, empty or unreadable, or one of its rows is bad and the recipe says ``fail``."""
+
+
+class MissingExtra(UsageError):
+    """An optional dependency is needed and not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'evolteacher[{extra}]'")
+
+
+class RunError(EvolteacherError):
+    """A run folder cannot be used as asked (locked, another experiment, full disk), or work is left pending."""
+
+
+class PluginError(EvolteacherError):
+    """A plugin failed to load, registered something wrong, or raised where its contract forbids it."""
+
+
+class BudgetExceeded(EvolteacherError):
+    """The recipe's budget does not allow another call."""
+
+    exit_code = 3
+
+
+class Unreadable(EvolteacherError):
+    """An answer in which no rewritten instruction can be found; the message is the reason on record."""
+
+
+class BackendError(EvolteacherError):
+    """A backend could not answer a request."""
+
+
+class RetryableError(BackendError):
+    """The same request may succeed later; the core asks again with jittered exponential backoff."""
+
+
+class RateLimited(RetryableError):
+    """The provider asks for a slower pace.
+
+    Args:
+        message: what the provider said.
+        retry_after: seconds to wait, where the provider named them.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Transient(RetryableError):
+    """A fault that may pass: a 5xx, a time-out, a cut connection, an empty or broken body."""
+
+
+class CallError(BackendError):
+    """The provider's last word on this one request. Stored as an outcome, so a resume does not ask again."""
+
+    outcome: ClassVar[str] = "bad-reply"
+
+
+class Refused(CallError):
+    """The provider's content policy refused to answer."""
+
+    outcome = "refused"
+
+
+class TooLong(CallError):
+    """Prompt and ``max_tokens`` together do not fit the model's context."""
+
+    outcome = "too-long"
+
+
+class BadReply(CallError):
+    """An answer arrived that cannot be used (no choices, empty, not the promised form), also after retries."""
+
+    outcome = "bad-reply"
+
+
+class FatalError(BackendError):
+    """No request can succeed until the user changes something."""
+
+
+class NotAuthorised(FatalError):
+    """A key is missing, wrong, or may not use this model."""
+
+
+class NoSuchModel(FatalError):
+    """The provider does not know the model."""
+
+
+CALL_ERRORS: dict[str, type[CallError]] = {error.outcome: error for error in (Refused, TooLong, BadReply)}
+"""Stored outcome -> the error that a replay raises again."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean 'x'?`` for the nearest of ``known``, else the names there are, else nothing."""
+    names = sorted(set(known))
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if near:
+        return f" Did you mean '{near[0]}'?"
+    return f" There is: {', '.join(names)}." if names else ""

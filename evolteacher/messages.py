@@ -1,0 +1,143 @@
+"""What goes to a backend and what comes back: Message, Sampling, Request, Usage, Reply."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Role = Literal["evolve", "respond", "judge"]
+"""What a call is for; a recipe maps each role to a backend."""
+
+ROLES: tuple[Role, ...] = ("evolve", "respond", "judge")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One chat message.
+
+    Attributes:
+        role: ``system``, ``user`` or ``assistant``.
+        content: the text.
+    """
+
+    role: str
+    content: str
+
+
+Prompt = str | Iterable[Message]
+"""What an operator or judge asks: a text (sent as one user message) or a list of messages."""
+
+
+def as_messages(prompt: Prompt) -> tuple[Message, ...]:
+    """Turn a prompt into messages; a plain text becomes one user message."""
+    if isinstance(prompt, str):
+        return (Message("user", prompt),)
+    return tuple(prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a reply is drawn.
+
+    The defaults are WizardCoder's (arXiv 2306.08568): temperature 1, top_p 0.9, at most 2,048 new tokens.
+
+    Attributes:
+        temperature: 0 is greedy.
+        top_p: nucleus mass, in (0, 1].
+        max_tokens: most new tokens, counted by the model's tokenizer.
+        stop: texts that end a reply; they are not part of it.
+        seed: handed to backends that take one; None leaves the draw to them.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 0.9
+    max_tokens: int = 2048
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to a backend.
+
+    Attributes:
+        messages: the conversation, last message from the user.
+        sampling: how to draw the reply.
+        slot: where the reply belongs, as text, for backends that answer each slot alike (``scripted``) and for logs;
+            no part of the fingerprint.
+    """
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    slot: str = ""
+
+    @property
+    def text(self) -> str:
+        """The contents of all messages, joined by blank lines."""
+        return "\n\n".join(message.content for message in self.messages)
+
+    def fingerprint(self, model: str) -> bytes:
+        """Return 16 bytes that change when model, messages or sampling change, and with nothing else.
+
+        Args:
+            model: the backend's :meth:`~evolteacher.backend.Backend.identity`.
+        """
+        sampling = self.sampling
+        parts: list[Any] = [
+            model,
+            [[message.role, message.content] for message in self.messages],
+            [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.stop, sampling.seed],
+        ]
+        packed = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
+        return hashlib.blake2b(packed.encode("ascii"), digest_size=16).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as the backend counted them; 0 where it did not say."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a backend answered.
+
+    Attributes:
+        text: the answer.
+        usage: its tokens.
+        finish_reason: ``stop``, ``length`` (cut at ``max_tokens``), or what the provider says.
+        model: the model that answered, by the provider's own word.
+        latency: seconds from the request's leaving to the answer's arrival, without time in our queue.
+        cost: US dollars, None where no price is known.
+    """
+
+    text: str
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str = "stop"
+    model: str = ""
+    latency: float = 0.0
+    cost: float | None = None
+
+
+NO_REPLY = Reply(text="", finish_reason="none")
+"""Stands in for the reply where nothing was asked: seeds, and operators that do without an LLM."""
+
+
+def messages_from_json(rows: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:
+    """Read messages from ``{"role": …, "content": …}`` rows."""
+    return tuple(Message(row["role"], row["content"]) for row in rows)
+
+
+def messages_to_json(messages: Iterable[Message]) -> str:
+    """Write messages as a JSON list of ``{"role": …, "content": …}``."""
+    return json.dumps([{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False)

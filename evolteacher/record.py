@@ -1,0 +1,206 @@
+"""The nouns of Evol-Instruct: Instruction, Evolution, Verdict, Record, Lineage.
+
+All are frozen. An id is a hash of the text, so equal texts share one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
+
+from evolteacher.messages import NO_REPLY, Reply
+
+Stage = Literal["seed", "evolve", "instruction", "response", "dataset"]
+"""Where a verdict was given: on a seed, by the evolving call, on the new instruction, its response, the dataset."""
+
+SEED_OPERATOR = "seed"
+"""The operator name that round-0 evolutions carry."""
+
+
+def clean_text(text: str) -> tuple[str, int]:
+    """Replace lone surrogates, which no UTF-8 file can hold, by U+FFFD; return the text and how many there were."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        fixed = "".join("\ufffd" if "\ud800" <= char <= "\udfff" else char for char in text)
+        return fixed, sum(1 for char in text if "\ud800" <= char <= "\udfff")
+    return text, 0
+
+
+def text_id(text: str) -> str:
+    """Return the 32 hexadecimal digits (16 bytes of BLAKE2b) that identify a text."""
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """An immutable task text."""
+
+    text: str
+
+    @cached_property
+    def id(self) -> str:
+        """Derived from the text alone: 32 hexadecimal digits."""
+        return text_id(self.text)
+
+
+@dataclass(frozen=True)
+class Seed:
+    """An instruction of the source dataset.
+
+    Attributes:
+        instruction: the task.
+        response: the source's own answer; None where it has none.
+        source: where it was read: ``file:line`` or the like.
+        licence: of the source row, where known.
+    """
+
+    instruction: Instruction
+    response: str | None = None
+    source: str = ""
+    licence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Evolution:
+    """One application of an operator.
+
+    Attributes:
+        parent: the instruction that was rewritten.
+        child: the rewrite. For a seed it is the parent itself.
+        operator: the operator's label in the recipe; ``seed`` for a seed.
+        round: 1 and up; 0 for a seed.
+        reply: the last reply that the operator asked for; an empty one for a seed.
+        markers: what the operator's prompt must not leak into the child.
+        depth: evolutions since the seed, this one included.
+    """
+
+    parent: Instruction
+    child: Instruction
+    operator: str
+    round: int
+    reply: Reply = NO_REPLY
+    markers: tuple[str, ...] = ()
+    depth: int = 1
+
+    @classmethod
+    def of_seed(cls, instruction: Instruction) -> Evolution:
+        """Return round 0's evolution: the seed itself, by no operator."""
+        return cls(parent=instruction, child=instruction, operator=SEED_OPERATOR, round=0, depth=0)
+
+    @property
+    def is_seed(self) -> bool:
+        """Whether this is a seed and not a rewrite."""
+        return self.round == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Kept, or rejected by a named filter for a stated reason.
+
+    Attributes:
+        stage: where it was given.
+        filter: the label of the filter that rejected; the outcome's name (``unreadable``, ``refused``, ``too-long``,
+            ``bad-reply``) where a call itself failed; empty when kept.
+        reason: in words; empty when kept.
+    """
+
+    stage: Stage
+    filter: str = ""
+    reason: str = ""
+
+    @property
+    def kept(self) -> bool:
+        """Whether nothing rejected."""
+        return not self.filter
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A kept instruction with its response: one training example.
+
+    Attributes:
+        evolution: how its instruction came about.
+        response: the answer.
+        reply: the reply that the answer is; an empty one where the source brought the answer.
+        lineage: the seed's id.
+        order: the seed's place in the source, from 0.
+    """
+
+    evolution: Evolution
+    response: str
+    reply: Reply = NO_REPLY
+    lineage: str = ""
+    order: int = 0
+
+    @property
+    def instruction(self) -> Instruction:
+        """The task of this example."""
+        return self.evolution.child
+
+    @property
+    def round(self) -> int:
+        """The round in which it was made; 0 for a seed."""
+        return self.evolution.round
+
+    @property
+    def id(self) -> str:
+        """Tells the record from all others of its run: lineage and round."""
+        return f"{self.lineage}/{self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One round of one lineage: what was tried and what became of it.
+
+    Attributes:
+        evolution: the rewrite; its child is None-free only when the evolving call gave one, else ``evolution`` is None.
+        operator: the operator's label; ``seed`` in round 0.
+        round: 0 for the seed.
+        parent: what was rewritten.
+        verdict: kept or rejected, by whom and why.
+        response: the answer, where one was bought or brought.
+        raw: the evolving reply's text where no rewrite could be read from it.
+        reply: the responding reply.
+    """
+
+    operator: str
+    round: int
+    parent: Instruction
+    verdict: Verdict
+    evolution: Evolution | None = None
+    response: str | None = None
+    raw: str = ""
+    reply: Reply = NO_REPLY
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """The chain from a seed through its evolutions.
+
+    Attributes:
+        seed: where it starts.
+        order: the seed's place in the source, from 0.
+        steps: round 0 first. Empty for a lineage that has not settled.
+        pending: why the lineage is not finished; empty when it is.
+    """
+
+    seed: Seed
+    order: int
+    steps: tuple[Step, ...] = field(default_factory=tuple)
+    pending: str = ""
+
+    @property
+    def id(self) -> str:
+        """The seed's id."""
+        return self.seed.instruction.id
+
+    def records(self) -> list[Record]:
+        """The training examples of this lineage, by round."""
+        return [
+            Record(step.evolution, step.response, step.reply, lineage=self.id, order=self.order)
+            for step in self.steps
+            if step.verdict.kept and step.evolution is not None and step.response is not None
+        ]
