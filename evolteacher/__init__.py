@@ -5,7 +5,7 @@ What is imported here is public and light; heavy packages are imported inside th
 
 from evolteacher.backend import Backend, Workload
 from evolteacher.component import Component, free
-from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, ResponseFilter, TextFilter
+from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, Place, ReplyFilter, ResponseFilter, TextFilter
 from evolteacher.hookspecs import CommandTable, hookimpl
 from evolteacher.messages import Message, Prompt, Reply, Request, Role, Sampling, Usage
 from evolteacher.operator import Ask, Operator
@@ -27,9 +27,11 @@ __all__ = [
     "Lineage",
     "Message",
     "Operator",
+    "Place",
     "Prompt",
     "Record",
     "Reply",
+    "ReplyFilter",
     "Request",
     "ResponseFilter",
     "Role",

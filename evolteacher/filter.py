@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from evolteacher.component import Component
+from evolteacher.messages import Reply
 from evolteacher.operator import Ask
 from evolteacher.record import Evolution, Record
 
 Place = Literal["instruction", "response", "seeds"]
-"""Where a row filter looks: a recipe's ``on:``, which also takes a list, and ``both`` for the first two."""
+"""Where a row filter looks: a recipe's ``on:``, which also takes a list, and ``both`` for the first two.
+
+``instruction`` is a new instruction before its response is bought, ``response`` is its response, and ``seeds`` are the
+source's own rows, instruction and response, which no filter touches unless the recipe says so.
+"""
 
 
 class Filter(Component):
-    """Base of all filters; write one of its subclasses.
+    """What all filters share; write a subclass of one of the five bases below, never of this.
 
     Attributes:
         default_on: where the filter looks when the recipe does not say.
@@ -25,15 +31,27 @@ class Filter(Component):
     default_on: ClassVar[tuple[Place, ...]] = ()
     allowed_on: ClassVar[tuple[Place, ...]] = ()
 
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        """Refuse a filter that would never be called, or whose answer would be misread.
+
+        Raises:
+            TypeError: it has not exactly one base, defines no rule, has an ``async`` rule where a plain one belongs
+                (or the other way round), or looks at places that there are not.
+        """
+        super().__init_subclass__(name=name, **kwargs)
+        if name:
+            _check(cls)
+
     @classmethod
     def asks(cls) -> bool:
         """Whether it asks an LLM; such filters run after those that do not."""
-        base = next(base for base in cls.__mro__ if base in _BASES)
-        return getattr(cls, "judge", None) is not getattr(base, "judge", None)
+        base = next((base for base in _BASES if issubclass(cls, base)), None)
+        own = getattr(base, "judge", None)
+        return own is not None and getattr(cls, "judge", None) is not own
 
 
 class InstructionFilter(Filter):
-    """Judges an evolution before its response is bought."""
+    """Judges an evolution before its response is bought; on seeds, the seed's own."""
 
     default_on: ClassVar[tuple[Place, ...]] = ("instruction",)
     allowed_on: ClassVar[tuple[Place, ...]] = ("instruction", "seeds")
@@ -48,7 +66,7 @@ class InstructionFilter(Filter):
 
 
 class ResponseFilter(Filter):
-    """Judges an instruction with its response."""
+    """Judges an instruction with its response; on seeds, those that have one."""
 
     default_on: ClassVar[tuple[Place, ...]] = ("response",)
     allowed_on: ClassVar[tuple[Place, ...]] = ("response", "seeds")
@@ -63,14 +81,37 @@ class ResponseFilter(Filter):
 
 
 class TextFilter(Filter):
-    """Judges a text by itself, wherever the recipe's ``on:`` points it."""
+    """Judges a text by itself, wherever the recipe's ``on:`` points it; on seeds, instruction and response in turn."""
 
     default_on: ClassVar[tuple[Place, ...]] = ("instruction", "response")
     allowed_on: ClassVar[tuple[Place, ...]] = ("instruction", "response", "seeds")
 
     def reject(self, text: str) -> str | None:
         """Return why this text is no good, or None. Pure and quick; asks nothing."""
-        raise NotImplementedError(f"filter '{self.name}' does not define reject()")
+        raise NotImplementedError(f"filter '{self.name}' defines neither reject() nor judge()")
+
+    async def judge(self, text: str, ask: Ask) -> str | None:
+        """Like :meth:`reject`, for filters that ask an LLM."""
+        return self.reject(text)
+
+
+class ReplyFilter(Filter):
+    """Judges what a backend said about its own answer (why it ended, its tokens), and not the text that was read.
+
+    On an instruction that is the operator's last reply, on a response the responding one. What no backend answered (a
+    seed's own response, an operator without an LLM) comes as :data:`~evolteacher.messages.NO_REPLY`.
+    """
+
+    default_on: ClassVar[tuple[Place, ...]] = ("instruction", "response")
+    allowed_on: ClassVar[tuple[Place, ...]] = ("instruction", "response", "seeds")
+
+    def reject(self, reply: Reply) -> str | None:
+        """Return why this reply is no good, or None. Pure and quick; asks nothing."""
+        raise NotImplementedError(f"filter '{self.name}' defines neither reject() nor judge()")
+
+    async def judge(self, reply: Reply, ask: Ask) -> str | None:
+        """Like :meth:`reject`, for filters that ask an LLM."""
+        return self.reject(reply)
 
 
 class DatasetFilter(Filter):
@@ -86,4 +127,24 @@ class DatasetFilter(Filter):
         raise NotImplementedError(f"filter '{self.name}' does not define select()")
 
 
-_BASES: tuple[type[Filter], ...] = (InstructionFilter, ResponseFilter, TextFilter, DatasetFilter)
+_BASES: tuple[type[Filter], ...] = (InstructionFilter, ResponseFilter, TextFilter, ReplyFilter, DatasetFilter)
+
+
+def _check(cls: type[Filter]) -> None:
+    bases = [base for base in _BASES if issubclass(cls, base)]
+    if len(bases) != 1:
+        names = ", ".join(base.__name__ for base in _BASES)
+        raise TypeError(f"{cls.__qualname__}: a filter is a subclass of exactly one of {names}")
+    rules = [rule for rule in ("reject", "judge", "select") if hasattr(bases[0], rule)]
+    if all(getattr(cls, rule) is getattr(bases[0], rule) for rule in rules):
+        raise TypeError(f"{cls.__qualname__}: define {'() or '.join(rules)}()")
+    for rule in rules:
+        if inspect.iscoroutinefunction(getattr(cls, rule)) != (rule == "judge"):
+            # A coroutine counts as true, so an async reject() would reject everything.
+            raise TypeError(f"{cls.__qualname__}: judge() is async, reject() and select() are not: mend {rule}()")
+    for attribute in ("default_on", "allowed_on"):
+        places = getattr(cls, attribute)
+        if not isinstance(places, tuple) or not set(places) <= set(get_args(Place)):
+            raise TypeError(f"{cls.__qualname__}: {attribute} is a tuple of {', '.join(get_args(Place))}")
+    if not set(cls.default_on) <= set(cls.allowed_on):
+        raise TypeError(f"{cls.__qualname__}: default_on names a place that allowed_on does not")
