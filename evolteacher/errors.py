@@ -14,7 +14,8 @@
     └── BackendError                 a backend could not answer
         ├── RetryableError           asked again after a pause
         │   ├── RateLimited          the provider says slow down, perhaps for how long
-        │   └── Transient            a fault that may pass: 5xx, cut connection, broken body
+        │   └── Transient            a fault that may pass: 5xx, time-out, cut connection
+        │       └── BrokenReply      a body that is empty or broken; after the last attempt a BadReply
         ├── CallError                settles that call: stored, replayed, never asked again
         │   ├── Refused              the provider's content policy
         │   ├── TooLong              the request does not fit the model's context
@@ -104,7 +105,11 @@ class RateLimited(RetryableError):
 
 
 class Transient(RetryableError):
-    """A fault that may pass: a 5xx, a time-out, a cut connection, an empty or broken body."""
+    """A fault that may pass: a 5xx, a time-out, a cut connection. When retries run out, the lineage stays pending."""
+
+
+class BrokenReply(Transient):
+    """A body that is empty, is not JSON, or has no choices. When retries run out, the call settles as BadReply."""
 
 
 class CallError(BackendError):

@@ -1,0 +1,286 @@
+"""Recipes: a validated, immutable description of a whole experiment, written as YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+
+from evolteacher.backend import Backend
+from evolteacher.catalog import Catalog
+from evolteacher.errors import did_you_mean
+from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.messages import ROLES, Role, Sampling
+from evolteacher.operator import Operator
+from evolteacher.overrides import apply_backend, apply_set
+from evolteacher.use import Problems, Use, UseReader
+from evolteacher.yamlfile import Located, load
+
+VERSION = 1
+"""Of the recipe language; a recipe begins with ``evolteacher: 1``."""
+
+
+class Section(BaseModel):
+    """Base of a recipe's parts: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Seeds(Section):
+    """Where the seed instructions come from."""
+
+    path: str = Field(description="A file, relative to the recipe, or `hf:owner/name`.")
+    reader: str | None = Field(None, description="The seed reader; by default the one that claims the path.")
+    format: str = Field("auto", description="The shape of a row: alpaca, evol, self-instruct, chat, sharegpt, …")
+    instruction: str | None = Field(None, description="Name of the column that holds the instruction.")
+    response: str | None = Field(None, description="Name of the column that holds the response.")
+    on_bad_row: Literal["skip", "fail"] = Field("skip", description="What a row that cannot be read costs.")
+    answer: Literal["source", "missing"] = Field(
+        "source", description="missing: seeds without a response are answered too; source: they only evolve."
+    )
+    limit: int | None = Field(None, ge=1, description="Take the first N unique seeds. May grow on resume.")
+
+
+class SamplingChange(Section):
+    """What one role's sampling has different."""
+
+    temperature: float | None = Field(None, ge=0, le=10)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+    stop: tuple[str, ...] | None = None
+    seed: int | None = None
+
+
+class SamplingSection(Section):
+    """How replies are drawn. The defaults are WizardCoder's."""
+
+    temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy.")
+    top_p: float = Field(0.9, gt=0, le=1, description="Nucleus mass.")
+    max_tokens: int = Field(2048, ge=1, description="Most new tokens a reply.")
+    stop: tuple[str, ...] = Field((), description="Texts that end a reply.")
+    seed: int | None = Field(None, description="Handed to backends that take one.")
+    evolve: SamplingChange | None = Field(None, description="What differs for evolving.")
+    respond: SamplingChange | None = Field(None, description="What differs for answering.")
+    judge: SamplingChange | None = Field(None, description="What differs for judging.")
+
+    def of(self, role: Role) -> Sampling:
+        """Return the sampling of one role."""
+        base = self.model_dump(exclude={"evolve", "respond", "judge"})
+        change: SamplingChange | None = getattr(self, role)
+        if change is not None:
+            base.update(change.model_dump(exclude_none=True))
+        return Sampling(**base)
+
+
+class Limits(Section):
+    """How hard the backends are pushed."""
+
+    requests_per_minute: float | None = Field(None, gt=0, description="Held with a token bucket; none by default.")
+    retries: int = Field(8, ge=0, description="How often a call that met a passing fault is asked again.")
+    first_wait: float = Field(1.0, gt=0, description="Seconds before the first retry; doubled each time, with jitter.")
+    longest_wait: float = Field(60.0, gt=0, description="Most seconds between two tries.")
+
+
+class Recipe(Section):
+    """A whole experiment. Build one with :meth:`load` or :meth:`from_dict`."""
+
+    evolteacher: Literal[1] = Field(description="Version of the recipe language.")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run folder.")
+    description: str = Field("", description="What it is for, in a sentence.")
+    seed: int = Field(42, description="Of the random choices.")
+    seeds: Seeds
+    rounds: int = Field(3, ge=1, le=100, description="M: how many times the dataset is evolved.")
+    on_pruned: Literal["retire", "retry"] = Field(
+        "retire",
+        description="retire ends a rejected lineage (Evol-Teacher); retry evolves its parent again (WizardLM).",
+    )
+    choose: Literal["weights", "uniform"] = Field("weights", description="How an operator is drawn.")
+    operators: Annotated[tuple[Use[Operator], ...], SkipValidation]
+    filters: Annotated[tuple[Use[Filter], ...], SkipValidation] = ()
+    dataset_filters: Annotated[tuple[Use[DatasetFilter], ...], SkipValidation] = ()
+    backends: Annotated[dict[str, Use[Backend]], SkipValidation]
+    backend_keys: dict[str, str] = Field(default_factory=dict, exclude=True)
+    sampling: SamplingSection = SamplingSection()
+    concurrency: int = Field(64, ge=1, le=100_000, description="Calls in flight at once.")
+    limits: Limits = Limits()
+    export: tuple[str, ...] | None = Field(None, description="Formats to write; by default all that can be.")
+    origin: Path | None = Field(None, exclude=True)
+
+    @classmethod
+    def load(
+        cls,
+        recipe: str | Path,
+        *,
+        set: Iterable[str] = (),
+        backend: str | None = None,
+        catalog: Catalog | None = None,
+    ) -> Recipe:
+        """Load a recipe by path, or by the name of one that ships or that a plugin brings.
+
+        Args:
+            recipe: a path or a name.
+            set: ``dotted.key=value`` changes, as ``--set`` on the command line; values are YAML.
+            backend: ``NAME`` or ``NAME:MODEL``: answers every role in place of the recipe's backends.
+            catalog: what is installed; loaded when None.
+
+        Raises:
+            RecipeError: one line a problem, each with file and line and what to do.
+        """
+        from evolteacher.shipped import find_recipe
+
+        catalog = catalog or Catalog.load()
+        path = find_recipe(recipe, catalog)
+        return cls._build(load(path, _shown(path)), path, catalog, set, backend)
+
+    @classmethod
+    def from_dict(
+        cls,
+        data: Mapping[str, Any],
+        *,
+        set: Iterable[str] = (),
+        backend: str | None = None,
+        catalog: Catalog | None = None,
+    ) -> Recipe:
+        """Validate a recipe given as plain data; relative paths are relative to the working directory."""
+        import copy
+
+        located = Located(copy.deepcopy(dict(data)), "recipe")
+        return cls._build(located, None, catalog or Catalog.load(), set, backend)
+
+    @classmethod
+    def _build(
+        cls, located: Located, path: Path | None, catalog: Catalog, changes: Iterable[str], backend: str | None
+    ) -> Recipe:
+        _check_top(located)
+        for change in changes:
+            apply_set(located, change)
+        if backend is not None:
+            apply_backend(located, backend, catalog)
+        problems = Problems(located)
+        data = dict(located.data)
+        reader = UseReader(catalog, problems)
+        data["operators"] = reader.many(data.get("operators"), Operator, ("operators",))
+        data["filters"] = reader.many(data.get("filters"), Filter, ("filters",))
+        data["dataset_filters"] = reader.many(data.get("dataset_filters"), DatasetFilter, ("dataset_filters",))
+        data["backends"], data["backend_keys"] = _backends(data.get("backends"), reader, problems)
+        data["origin"] = path
+        try:
+            recipe = cls.model_validate(data)
+        except ValidationError as error:
+            problems.add_invalid((), error, cls, "a recipe")
+            recipe = None
+        _check_sense(data, recipe, problems)
+        problems.raise_any()
+        assert recipe is not None
+        return recipe
+
+    def backend_of(self, role: Role, use: Use[Any] | None = None) -> str:
+        """Return the key of the backend instance that answers a role, or a component with a ``backend:`` of its own."""
+        name = use.backend if use is not None and use.backend is not None else role
+        return self.backend_keys[name]
+
+    def seeds_source(self) -> str:
+        """Return the seeds' path made absolute (relative to the recipe's folder), or a source such as ``hf:…``."""
+        source = self.seeds.path
+        if ":" in source.split("/")[0] and not Path(source).exists():
+            return source
+        base = self.origin.parent if self.origin is not None else Path.cwd()
+        return str((base / Path(source).expanduser()).resolve())
+
+    def to_plain(self, *, with_free: bool = True) -> dict[str, Any]:
+        """Return the recipe as plain data with every default written out; loads again as the same recipe."""
+        plain = self.model_dump(mode="json", exclude={"operators", "filters", "dataset_filters", "backends"})
+        plain["seeds"] = {**plain["seeds"], "path": self.seeds_source()}
+        for name in ("operators", "filters", "dataset_filters"):
+            plain[name] = [use.to_plain(with_free=with_free) for use in getattr(self, name)]
+        plain["backends"] = {
+            name: self.backends[key].to_plain(with_free=with_free) if name == key else key
+            for name, key in self.backend_keys.items()
+        }
+        return plain
+
+    def experiment(self) -> dict[str, Any]:
+        """Return what a resumed run must have in common with the folder's: all but what is free to change.
+
+        The seeds' place and form are no part of it: their content is compared with what the folder holds.
+        """
+        free = {"name", "description", "concurrency", "limits", "export", "evolteacher", "seeds"}
+        plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
+        plain["seeds"] = {"answer": self.seeds.answer}
+        plain["sampling"] = {role: asdict(self.sampling.of(role)) for role in ROLES}
+        return plain
+
+
+_SPECIAL = {"origin", "backend_keys"}
+
+
+def _check_top(located: Located) -> None:
+    problems = Problems(located)
+    if not isinstance(located.data, dict):
+        problems.add((), "a recipe is a mapping that begins with 'evolteacher: 1'")
+        problems.raise_any()
+    known = [name for name in Recipe.model_fields if name not in _SPECIAL]
+    for key in located.data:
+        if key not in known:
+            problems.add((key,), f"a recipe has no '{key}'.{did_you_mean(key, known)}")
+    version = located.data.get("evolteacher")
+    if version is None:
+        problems.add((), "'evolteacher: 1' is missing; it says which version of the recipe language this is")
+    elif version != VERSION:
+        problems.add(("evolteacher",), f"version {version!r} is unknown; this evolteacher reads version {VERSION}")
+    problems.raise_any()
+
+
+def _backends(specs: Any, reader: UseReader, problems: Problems) -> tuple[dict[str, Use[Backend]], dict[str, str]]:
+    """Read the backends; a text that is another entry's key means the same instance."""
+    if not isinstance(specs, dict) or "evolve" not in specs:
+        problems.add(("backends",), "'evolve' is needed: which backend evolves, such as 'evolve: embedded'")
+        return {}, {}
+    uses: dict[str, Use[Backend]] = {}
+    aliases: dict[str, str] = {role: "evolve" for role in ROLES if role not in specs}
+    for name, spec in specs.items():
+        if isinstance(spec, str) and spec in specs and spec != name:
+            aliases[name] = spec
+            continue
+        use = reader.one(spec, Backend, ("backends", name))
+        if use is not None:
+            uses[name] = use
+    keys: dict[str, str] = {}
+    for name in [*specs, *(role for role in ROLES if role not in specs)]:
+        target, seen = name, {name}
+        while target in aliases:
+            target = aliases[target]
+            if target in seen:
+                problems.add(("backends", name), f"'{name}' and '{target}' name each other; one must be a backend")
+                break
+            seen.add(target)
+        keys[name] = target
+    return uses, keys
+
+
+def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Problems) -> None:
+    keys: Mapping[str, str] = data["backend_keys"]
+    for kind in ("operators", "filters"):
+        for index, use in enumerate(data[kind]):
+            if use.backend is not None and keys and use.backend not in keys:
+                hint = did_you_mean(use.backend, keys)
+                problems.add((kind, index), f"no backend of this recipe is called '{use.backend}'.{hint}")
+            if kind == "filters" and isinstance(use.component, DatasetFilter):
+                problems.add((kind, index), f"'{use.label}' judges the whole dataset: list it under dataset_filters")
+    operators: tuple[Use[Operator], ...] = data["operators"]
+    if not problems.lines and not operators:
+        problems.add(("operators",), "at least one operator is needed; `evolteacher plugins` lists them")
+    if operators and not any(use.weight for use in operators):
+        problems.add(("operators",), "every operator has weight 0; at least one must be above 0")
+    if recipe is not None and recipe.choose == "uniform" and any(use.weight != 1 for use in operators):
+        problems.add(("choose",), "'uniform' ignores the weights that are given; write 'choose: weights'")
+
+
+def _shown(path: Path) -> str:
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
