@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 import evolteacher as et
 from evolteacher import errors
+from evolteacher_backends.replay import Replay
 
 MODEL = "scripted"
 """The model that replies name."""
@@ -81,8 +82,9 @@ class Scripted(et.Backend, name="scripted"):
 
     1. `rules`: the first rule that holds.
     2. `file`: likewise, one rule a line.
-    3. `default`: a fixed text, where one is given.
-    4. A made-up answer: to an evolving call the given task with one more constraint, to a filter "Not equal.", to any
+    3. `run`: another run's reply to the same messages, else in the same slot.
+    4. `default`: a fixed text, where one is given.
+    5. A made-up answer: to an evolving call the given task with one more constraint, to a filter "Not equal.", to any
        other call a few lines of code. It follows from the slot and the prompt, and goes through the usual filters.
 
     Tokens are counted as characters / 4, rounded up. Sampling parameters change nothing; answers are never cut.
@@ -98,8 +100,9 @@ class Scripted(et.Backend, name="scripted"):
 
     rules: tuple[Rule, ...] = Field((), description="Rules, tried in order.")
     file: Path | None = Field(None, description="A JSON Lines file, one rule a line, in the form of `rules`.")
-    default: str | None = Field(None, description="What is answered when no rule holds; unset: an answer is made up.")
-    strict: bool = Field(False, description="Stop the run, naming the slot, when no rule holds.")
+    run: Path | None = Field(None, description="A run's folder whose replies answer what it asked, too.")
+    default: str | None = Field(None, description="What is answered when nothing is found; unset: it is made up.")
+    strict: bool = Field(False, description="Stop the run, naming the slot, when nothing is found.")
     latency: float | tuple[float, float] = et.free(
         0.0, description="Seconds that an answer takes; a pair is a range of which each slot gets its own."
     )
@@ -131,12 +134,15 @@ class Scripted(et.Backend, name="scripted"):
         """Read the script and start the counts of `times` anew.
 
         Raises:
-            UsageError: a file is missing or a line of it is no rule.
+            UsageError: a file or run is missing or unreadable, or a line is no rule.
         """
+        await self.close()
         self._script = self._read()
 
     async def close(self) -> None:
         """Forget the script and its counts."""
+        if self._script is not None and self._script.replay is not None:
+            self._script.replay.close()
         self._script = None
 
     async def complete(self, request: et.Request) -> et.Reply:
@@ -157,12 +163,14 @@ class Scripted(et.Backend, name="scripted"):
         rule = self._script.find(request)
         if rule is not None:
             return _carry_out(rule, request)
+        if self._script.replay is not None and (reply := self._script.replay.find(request)) is not None:
+            return reply
         if self.default is not None:
             return self.default
         if self.strict:
             raise errors.FatalError(
-                f"backend '{self.name}': no rule holds for slot '{request.slot}' (prompt: {request.text[:60]!r}…): "
-                "add one, or set strict: false"
+                f"backend '{self.name}': nothing answers slot '{request.slot}' (prompt: {request.text[:60]!r}…): "
+                "add a rule, or set strict: false"
             )
         return make_up(request)
 
@@ -170,7 +178,7 @@ class Scripted(et.Backend, name="scripted"):
         rules = list(self.rules)
         if self.file is not None:
             rules.extend(_read_rules(self.file))
-        return _Script(rules)
+        return _Script(rules, None if self.run is None else Replay(self.run))
 
     def _latency(self, request: et.Request) -> float:
         if isinstance(self.latency, tuple):
@@ -193,9 +201,13 @@ class _Indexed(NamedTuple):
 
 
 class _Script:
-    """The rules of one opened backend: whole prompts by hash, the others in order; the first that holds wins."""
+    """What one opened backend answers from.
 
-    def __init__(self, rules: list[Rule]) -> None:
+    Rules for a whole prompt lie in a hash table, the others in a list; of those that hold, the first as written wins.
+    """
+
+    def __init__(self, rules: list[Rule], replay: Replay | None) -> None:
+        self.replay = replay
         self._exact: dict[str, list[_Indexed]] = {}
         self._general: list[_Indexed] = []
         self._calls: dict[tuple[int, str], int] = {}

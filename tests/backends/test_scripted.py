@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 import evolteacher as et
 from evolteacher import errors
+from evolteacher.messages import messages_to_json
+from evolteacher.store import NewReply, Store
 from evolteacher_backends import scripted
 from evolteacher_backends.scripted import CONSTRAINTS, Rule, Scripted
 
@@ -215,6 +217,79 @@ class TestFile:
         path = tmp_path / "script.jsonl"
         path.write_text('{"reply": "from the file"}')
         assert texts(Scripted(**{Scripted.primary: str(path)}), request()) == ["from the file"]
+
+
+def store_run(path, *rows):
+    """Write (slot, prompt, outcome, text) rows as a run does."""
+    path.mkdir()
+    with Store(path / "run.db") as store:
+        for (lineage, round_, step, nth), prompt, outcome, text in rows:
+            asked = request(prompt)
+            slot = (round_, step, nth, asked.fingerprint("some model"))
+            reply = et.Reply(text, et.Usage(7, 8), "length", "a model", 1.5, 0.25)
+            store.add_reply(
+                NewReply(bytes.fromhex(lineage), slot, outcome, reply, "evolve", messages_to_json(asked.messages))
+            )
+
+
+class TestRun:
+    A, B = "a" * 32, "b" * 32
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        store_run(
+            tmp_path / "run",
+            ((self.A, 1, "evolve", "0"), "prompt 1", "reply", "A 1"),
+            ((self.A, 1, "respond", "0"), "prompt 2", "refused", "no way"),
+            ((self.A, 2, "filter:acme/x", "=k/1"), "prompt 3", "reply", "A 3"),
+            ((self.B, 1, "evolve", "0"), "prompt 1", "reply", "B 1"),
+        )
+        return tmp_path / "run"
+
+    def test_the_same_messages_get_the_same_reply_whatever_the_slot(self, run):
+        first, third, unknown = ask(
+            Scripted(run=run, default="not there"), request("prompt 1", "x"), request("prompt 3", ""), request("z", "")
+        )
+        assert first == et.Reply("A 1", et.Usage(7, 8), "length", "a model", 1.5, None)
+        assert (third.text, unknown.text) == ("A 3", "not there")
+
+    def test_equal_prompts_of_two_lineages_keep_their_own_replies(self, run):
+        slots = [f"{lineage}/1/evolve/0" for lineage in (self.A, self.B)]
+        assert texts(Scripted(run=run), *(request("prompt 1", slot) for slot in slots)) == ["A 1", "B 1"]
+
+    def test_other_messages_are_answered_by_slot(self, run):
+        asked = [request("changed", f"{self.B}/1/evolve/0"), request("changed", f"{self.A}/2/filter:acme/x/=k/1")]
+        assert texts(Scripted(run=run), *asked) == ["B 1", "A 3"]
+
+    def test_errors_are_raised_again_and_rules_come_first(self, run):
+        refused, ruled = ask(
+            Scripted(run=run, rules=[{"contains": "1", "reply": "rule"}]), request("prompt 2"), request("prompt 1")
+        )
+        assert isinstance(refused, errors.Refused)
+        assert str(refused) == "no way"
+        assert ruled.text == "rule"
+
+    def test_strict_refuses_what_the_run_never_asked(self, run):
+        (error,) = ask(Scripted(run=run, strict=True), request("z", f"{self.A}/3/evolve/0"))
+        assert isinstance(error, errors.FatalError)
+
+    def test_it_only_reads(self, run):
+        before = (run / "run.db").read_bytes()
+        texts(Scripted(run=run / "run.db"), request("prompt 1"))
+        assert (run / "run.db").read_bytes() == before
+
+    def test_what_is_no_run(self, tmp_path):
+        (tmp_path / "text.db").write_text("nothing of the kind, and long enough to be looked at as a database" * 20)
+        with Store(tmp_path / "newer.db") as store:
+            store.set_meta("schema", 99)
+        for name, said in (
+            ("none", "no run here"),
+            ("", "no run here"),
+            ("text.db", "cannot read"),
+            ("newer.db", "version"),
+        ):
+            with pytest.raises(errors.UsageError, match=said):
+                ask(Scripted(run=tmp_path / name))
 
 
 TASKS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=300).filter(str.strip)
