@@ -127,6 +127,8 @@ class Record:
         reply: the reply that the answer is; an empty one where the source brought the answer.
         lineage: the seed's id.
         order: the seed's place in the source, from 0.
+        source: where the seed was read: ``file:line`` or the like.
+        licence: of the seed's row, where known.
     """
 
     evolution: Evolution
@@ -134,6 +136,8 @@ class Record:
     reply: Reply = NO_REPLY
     lineage: str = ""
     order: int = 0
+    source: str = ""
+    licence: str = ""
 
     @property
     def instruction(self) -> Instruction:
@@ -200,7 +204,15 @@ class Lineage:
     def records(self) -> list[Record]:
         """The training examples of this lineage, by round."""
         return [
-            Record(step.evolution, step.response, step.reply, lineage=self.id, order=self.order)
+            Record(
+                step.evolution,
+                step.response,
+                step.reply,
+                lineage=self.id,
+                order=self.order,
+                source=self.seed.source,
+                licence=self.seed.licence,
+            )
             for step in self.steps
             if step.verdict.kept and step.evolution is not None and step.response is not None
         ]
