@@ -30,7 +30,9 @@ A message says where, what is wrong, and what to do.
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import ClassVar
 
 
@@ -159,3 +161,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f" Did you mean '{near[0]}'?"
     return f" There is: {', '.join(names)}." if names else ""
+
+
+def plugin_fault(what: str, error: Exception) -> PluginError:
+    """Say that a plugin raised what its contract does not allow, and where in its code."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return PluginError(
+        f"{what} raised {type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno}). This is a fault "
+        "in the plugin; everything answered so far is stored, and the same command goes on once it is mended"
+    )

@@ -13,9 +13,12 @@ from evolteacher.backend import Backend
 from evolteacher.catalog import Catalog
 from evolteacher.errors import did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.limits import Limits
 from evolteacher.messages import ROLES, Role, Sampling
 from evolteacher.operator import Operator
 from evolteacher.overrides import apply_backend, apply_set
+from evolteacher.seeds import SeedReader
+from evolteacher.shapes import Format
 from evolteacher.use import Problems, Use, UseReader
 from evolteacher.yamlfile import Located, load
 
@@ -33,8 +36,8 @@ class Seeds(Section):
     """Where the seed instructions come from."""
 
     path: str = Field(description="A file, relative to the recipe, or `hf:owner/name`.")
-    reader: str | None = Field(None, description="The seed reader; by default the one that claims the path.")
-    format: str = Field("auto", description="The shape of a row: alpaca, evol, self-instruct, chat, sharegpt, …")
+    reader: Annotated[Use[SeedReader] | None, SkipValidation] = None
+    format: Format = Field("auto", description="The shape of a row; auto recognises each by itself.")
     instruction: str | None = Field(None, description="Name of the column that holds the instruction.")
     response: str | None = Field(None, description="Name of the column that holds the response.")
     on_bad_row: Literal["skip", "fail"] = Field("skip", description="What a row that cannot be read costs.")
@@ -73,15 +76,6 @@ class SamplingSection(Section):
         if change is not None:
             base.update(change.model_dump(exclude_none=True))
         return Sampling(**base)
-
-
-class Limits(Section):
-    """How hard the backends are pushed."""
-
-    requests_per_minute: float | None = Field(None, gt=0, description="Held with a token bucket; none by default.")
-    retries: int = Field(8, ge=0, description="How often a call that met a passing fault is asked again.")
-    first_wait: float = Field(1.0, gt=0, description="Seconds before the first retry; doubled each time, with jitter.")
-    longest_wait: float = Field(60.0, gt=0, description="Most seconds between two tries.")
 
 
 class Recipe(Section):
@@ -166,6 +160,7 @@ class Recipe(Section):
         data["filters"] = reader.many(data.get("filters"), Filter, ("filters",))
         data["dataset_filters"] = reader.many(data.get("dataset_filters"), DatasetFilter, ("dataset_filters",))
         data["backends"], data["backend_keys"] = _backends(data.get("backends"), reader, problems)
+        data["seeds"] = _seeds(data.get("seeds"), reader)
         data["origin"] = path
         try:
             recipe = cls.model_validate(data)
@@ -176,6 +171,10 @@ class Recipe(Section):
         problems.raise_any()
         assert recipe is not None
         return recipe
+
+    def changed(self, *, set: Iterable[str] = (), backend: str | None = None, catalog: Catalog | None = None) -> Recipe:
+        """Return a copy with changes, validated like a recipe that is loaded."""
+        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog)
 
     def backend_of(self, role: Role, use: Use[Any] | None = None) -> str:
         """Return the key of the backend instance that answers a role, or a component with a ``backend:`` of its own."""
@@ -192,8 +191,10 @@ class Recipe(Section):
 
     def to_plain(self, *, with_free: bool = True) -> dict[str, Any]:
         """Return the recipe as plain data with every default written out; loads again as the same recipe."""
-        plain = self.model_dump(mode="json", exclude={"operators", "filters", "dataset_filters", "backends"})
-        plain["seeds"] = {**plain["seeds"], "path": self.seeds_source()}
+        plain = self.model_dump(mode="json", exclude={*_COMPONENTS, "seeds"})
+        plain["seeds"] = {**self.seeds.model_dump(mode="json", exclude={"reader"}), "path": self.seeds_source()}
+        if self.seeds.reader is not None:
+            plain["seeds"]["reader"] = self.seeds.reader.to_plain()
         for name in ("operators", "filters", "dataset_filters"):
             plain[name] = [use.to_plain(with_free=with_free) for use in getattr(self, name)]
         plain["backends"] = {
@@ -215,6 +216,7 @@ class Recipe(Section):
 
 
 _SPECIAL = {"origin", "backend_keys"}
+_COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
 def _check_top(located: Located) -> None:
@@ -232,6 +234,15 @@ def _check_top(located: Located) -> None:
     elif version != VERSION:
         problems.add(("evolteacher",), f"version {version!r} is unknown; this evolteacher reads version {VERSION}")
     problems.raise_any()
+
+
+def _seeds(section: Any, reader: UseReader) -> Any:
+    """Read the seed reader of the section; the rest is left to its model. A text alone is the path."""
+    if isinstance(section, str):
+        return {"path": section}
+    if not isinstance(section, dict) or section.get("reader") is None:
+        return section
+    return {**section, "reader": reader.one(section["reader"], SeedReader, ("seeds", "reader"))}
 
 
 def _backends(specs: Any, reader: UseReader, problems: Problems) -> tuple[dict[str, Use[Backend]], dict[str, str]]:

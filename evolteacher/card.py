@@ -1,0 +1,90 @@
+"""The dataset card: what is in a dataset, where it came from, and what was pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from evolteacher import __version__
+from evolteacher.history import Summary
+from evolteacher.recipe import Recipe
+from evolteacher.yamlfile import dump
+
+
+def dataset_card(recipe: Recipe, summary: Summary, licences: Mapping[str, int], *, partial: str = "") -> str:
+    """Write the card as Markdown with the front matter that dataset hubs read.
+
+    Args:
+        recipe: the experiment.
+        summary: the run's sums.
+        licences: seeds by licence, as far as their rows name one.
+        partial: why the dataset is not the whole one; empty when it is.
+    """
+    tags = ["evol-instruct", "synthetic"]
+    front = dump({"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]})
+    parts = [f"---\n{front}---\n\n# {recipe.name}\n"]
+    if recipe.description:
+        parts.append(f"{recipe.description}\n")
+    if partial:
+        parts.append(
+            f"> **Partial.** {partial} The rows below are those that have settled; running the same command again "
+            "finishes the dataset and rewrites this card.\n"
+        )
+    parts.append(
+        f"{summary.records:,} instruction-response pairs, evolved from {summary.seeds:,} seeds over {recipe.rounds} "
+        f"round{'s' if recipe.rounds != 1 else ''} by evolteacher {__version__} (Evol-Instruct).\n"
+    )
+    rounds = range(recipe.rounds + 1)
+    parts.append("## Rows by round\n")
+    parts.append(
+        _table(
+            ("round", "rows", "rejected"),
+            [(_round(n), f"{summary.kept.get(n, 0):,}", f"{summary.rejected.get(n, 0):,}") for n in rounds],
+        )
+    )
+    parts.append("## Rejects by filter\n")
+    if summary.filters:
+        rows = [(f"`{name}`", stage, f"{count:,}") for (stage, name), count in summary.filters.items()]
+        parts.append(_table(("filter", "looked at", "rejected"), rows))
+    else:
+        parts.append("Nothing was rejected.\n")
+    parts.append("## Operators\n")
+    operators = [(f"`{name}`", f"{tried:,}", f"{kept:,}") for name, (tried, kept) in summary.operators.items()]
+    parts.append(_table(("operator", "tried", "kept"), operators))
+    parts.append("## Models\n")
+    models = [
+        (f"`{key}`", model or "?", f"{calls:,}", f"{prompt:,}", f"{completion:,}")
+        for (key, model), (calls, prompt, completion) in summary.calls.items()
+    ]
+    parts.append(_table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
+    if summary.forked:
+        parts.append(f"{summary.forked:,} replies were taken over from another run and not asked again.\n")
+    parts.append("## Licence\n")
+    parts.append(_licence(licences))
+    parts.append(f"## Recipe\n\n```yaml\n{dump(recipe.to_plain())}```\n")
+    return "\n".join(parts)
+
+
+def _round(number: int) -> str:
+    return "0 (seeds)" if number == 0 else str(number)
+
+
+def _licence(licences: Mapping[str, int]) -> str:
+    if not licences:
+        return (
+            "The seeds' rows name no licence. What holds for them, and the terms of the models above, hold for this "
+            "dataset too: check both before you publish it.\n"
+        )
+    named = _table(("licence of the seed", "seeds"), [(name, f"{count:,}") for name, count in licences.items()])
+    return f"{named}\nThe terms of the models above hold too: check both before you publish this dataset.\n"
+
+
+def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    lines = [list(head)]
+    lines.append(["---"] * len(lines[0]))
+    lines += [list(row) for row in rows]
+    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")

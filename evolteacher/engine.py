@@ -1,0 +1,330 @@
+"""Lineages through rounds.
+
+Each lineage is one coroutine, and nothing waits for another's: neither between evolving and answering nor between
+rounds. What a lineage becomes depends on its seed, the recipe and its own replies alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Any
+
+from evolteacher.asking import Asker, Desk, Memory
+from evolteacher.errors import CallError, EvolteacherError, PluginError, RetryableError, Unreadable, plugin_fault
+from evolteacher.events import EvolutionSettled, RoundFinished
+from evolteacher.messages import NO_REPLY, ROLES, Reply, Role
+from evolteacher.operator import Operator
+from evolteacher.pipeline import Check, Pipeline, Subject
+from evolteacher.recipe import Recipe
+from evolteacher.record import SEED_OPERATOR, Evolution, Instruction, Record, Seed, Stage, Step, Verdict, clean_text
+from evolteacher.store import StepRow
+from evolteacher.use import Use
+
+STREAK = 16
+"""Lineages that a worker replays before it lets others run: nothing awaits while all answers come from the store."""
+
+
+class Draw:
+    """Chooses the operator for a lineage and a round, whatever order replies come in.
+
+    The draw is a hash of (recipe seed, round, lineage), so that it is the same on every machine and Python version.
+    """
+
+    def __init__(self, recipe: Recipe) -> None:
+        self._operators = recipe.operators
+        self._sums = list(accumulate(use.weight for use in recipe.operators))
+        self._prefix = f"{recipe.seed}:".encode()
+
+    def __call__(self, round: int, lineage: str) -> Use[Operator]:
+        """Return the operator."""
+        digest = hashlib.blake2b(self._prefix + f"{round}:{lineage}".encode(), digest_size=8).digest()
+        point = int.from_bytes(digest, "big") / 2**64 * self._sums[-1]
+        return self._operators[min(bisect_right(self._sums, point), len(self._operators) - 1)]
+
+
+@dataclass
+class Engine:
+    """Takes lineages through the rounds of one recipe.
+
+    Attributes:
+        recipe: the experiment.
+        desk: asks with a memory, and counts.
+        limit: how many of the stored seeds to take.
+        settled: told of each settled evolution, where anyone wants to know.
+        round_finished: told when the last lineage has left a round.
+    """
+
+    recipe: Recipe
+    desk: Desk
+    limit: int
+    settled: Callable[[EvolutionSettled], None] | None = None
+    round_finished: Callable[[RoundFinished], None] | None = None
+    draw: Draw = field(init=False)
+    pipeline: Pipeline = field(init=False)
+    keys: dict[Role, str] = field(init=False)
+    _asked: dict[int, int] = field(default_factory=dict)
+    _failed: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        """Derive what all lineages share."""
+        self.draw = Draw(self.recipe)
+        self.pipeline = Pipeline.of(self.recipe.filters)
+        self.keys = {role: self.recipe.backend_of(role) for role in ROLES}
+
+    async def run(self) -> None:
+        """Take every lineage through its rounds.
+
+        A fatal error stops all lineages at once; what had settled in each is written before the error is raised. So
+        it is when the task is cancelled.
+        """
+        seeds = self.desk.store.seeds(self.limit)
+        workers = [asyncio.create_task(self._work(seeds)) for _ in range(min(self.recipe.concurrency, self.limit))]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, seeds: Iterator[tuple[int, Seed]]) -> None:
+        streak = 0
+        for order, seed in seeds:
+            lineage = LineageRun(self, order, seed)
+            try:
+                await lineage.run()
+            finally:
+                lineage.write()
+            streak = 0 if lineage.memory.asked else streak + 1
+            if streak % STREAK == 0:
+                await asyncio.sleep(0)
+
+    def leave(self, round: int, asked: bool) -> None:
+        """Note that a lineage has left a round; tell when it was the last."""
+        progress = self.desk.progress
+        progress.left[round] += 1
+        self._asked[round] = self._asked.get(round, 0) + asked
+        if progress.left[round] == self.limit and self.round_finished is not None:
+            event = RoundFinished(
+                round, progress.kept[round], progress.rejected[round], replayed=not self._asked[round]
+            )
+            self.round_finished(event)
+
+
+class Rejected(Exception):
+    """Ends a step; carries its verdict."""
+
+    def __init__(self, stage: Stage, filter: str, reason: str) -> None:
+        super().__init__(reason)
+        self.verdict = Verdict(stage, filter, reason)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What one round of one lineage gathers until its verdict.
+
+    Attributes:
+        operator: the operator's label; ``seed`` in round 0.
+        round: 0 for the seed.
+        parent: what is rewritten.
+        depth: evolutions since the seed, this one included.
+        parent_round: the round whose child the parent is.
+        ask: the operator's asks.
+        evolution: the rewrite, once there is one.
+        answer: the asks for the response.
+        response: the response, bought or brought.
+        reply: the reply that the response is.
+    """
+
+    operator: str
+    round: int
+    parent: Instruction
+    depth: int = 0
+    parent_round: int = 0
+    ask: Asker | None = None
+    evolution: Evolution | None = None
+    answer: Asker | None = None
+    response: str | None = None
+    reply: Reply = NO_REPLY
+
+    def row(self, verdict: Verdict) -> StepRow:
+        """Return what is stored of it."""
+        child = self.evolution.child.text if self.evolution is not None and self.round else None
+        evolved = self.ask.last.id if self.ask is not None and self.ask.last is not None else None
+        responded = self.answer.last.id if self.answer is not None and self.answer.last is not None else None
+        return StepRow(
+            self.round, self.operator, self.depth, self.parent_round, child,
+            verdict.stage, verdict.filter, verdict.reason, evolved, responded,
+        )  # fmt: skip
+
+    def step(self, verdict: Verdict) -> Step:
+        """Return what observers are told of it."""
+        raw = ""
+        if self.evolution is None and self.ask is not None and self.ask.last is not None:
+            raw = self.ask.last.reply.text
+        return Step(self.operator, self.round, self.parent, verdict, self.evolution, self.response, raw, self.reply)
+
+
+class LineageRun:
+    """One lineage on its way through the rounds.
+
+    Attributes:
+        rows: the derived rows so far, one a round, round 0 first.
+        pending: why the lineage is not finished; empty when it is.
+    """
+
+    def __init__(self, engine: Engine, order: int, seed: Seed) -> None:
+        self.engine = engine
+        self.order = order
+        self.seed = seed
+        self.id = seed.instruction.id
+        self.memory = Memory(engine.desk, self.id)
+        self.rows: list[StepRow] = []
+        self.pending = "interrupted"
+
+    async def run(self) -> None:
+        """Go through all rounds; retries that run out leave the lineage pending."""
+        try:
+            await self._rounds()
+            self.pending = ""
+            self.engine.desk.progress.lineages += 1
+        except RetryableError as error:
+            self.pending = f"{type(error).__name__}: {error}"
+            self.engine.desk.progress.pending += 1
+
+    def write(self) -> None:
+        """Write what has settled."""
+        self.engine.desk.store.write_lineage(self.order, self.rows, self.pending)
+
+    async def _rounds(self) -> None:
+        recipe = self.engine.recipe
+        if not await self._seed():
+            self._leave_from(1)
+            return
+        parent, depth, parent_round = self.seed.instruction, 0, 0
+        for round in range(1, recipe.rounds + 1):
+            asked = self.memory.asked
+            use = self.engine.draw(round, self.id)
+            attempt = Attempt(use.label, round, parent, depth + 1, parent_round)
+            kept = await self._evolve(attempt, use)
+            self.engine.leave(round, self.memory.asked > asked)
+            if kept and attempt.evolution is not None:
+                parent, depth, parent_round = attempt.evolution.child, depth + 1, round
+            elif recipe.on_pruned == "retire":
+                self._leave_from(round + 1)
+                return
+
+    def _leave_from(self, first: int) -> None:
+        for round in range(first, self.engine.recipe.rounds + 1):
+            self.engine.leave(round, False)
+
+    async def _seed(self) -> bool:
+        """Settle round 0; return whether the seed may evolve."""
+        instruction = self.seed.instruction
+        evolution = Evolution.of_seed(instruction)
+        attempt = Attempt(SEED_OPERATOR, 0, instruction, evolution=evolution)
+        attempt.response = self.seed.response
+        try:
+            await self._pass(self.engine.pipeline.seed_instruction, evolution, "seed", 0)
+            if attempt.response is None and self.engine.recipe.seeds.answer == "missing":
+                await self._respond(attempt, "seed")
+            if attempt.response is not None:
+                await self._pass(self.engine.pipeline.seed_response, self._record(attempt), "seed", 0)
+        except Rejected as rejected:
+            self._settle(attempt, rejected.verdict)
+            return False
+        self._settle(attempt, Verdict("seed"))
+        return True
+
+    async def _evolve(self, attempt: Attempt, use: Use[Operator]) -> bool:
+        """Settle one evolution; return whether it was kept."""
+        try:
+            text = await self._apply(attempt, use)
+            reply = attempt.ask.last.reply if attempt.ask is not None and attempt.ask.last is not None else NO_REPLY
+            child, markers = Instruction(text), use.component.markers
+            evolution = Evolution(attempt.parent, child, use.label, attempt.round, reply, markers, attempt.depth)
+            attempt.evolution = evolution
+            await self._pass(self.engine.pipeline.instruction, evolution, "instruction", attempt.round)
+            await self._respond(attempt, "response")
+            await self._pass(self.engine.pipeline.response, self._record(attempt), "response", attempt.round)
+        except Rejected as rejected:
+            self._settle(attempt, rejected.verdict)
+            return False
+        self._settle(attempt, Verdict("response"))
+        return True
+
+    async def _apply(self, attempt: Attempt, use: Use[Operator]) -> str:
+        attempt.ask = self._asker(attempt.round, "evolve", "evolve", use)
+        try:
+            text = await use.component.evolve(attempt.parent, attempt.ask)
+            if not isinstance(text, str):
+                raise PluginError(f"operator '{use.label}' returned {type(text).__name__}, and a text is needed")
+        except Unreadable as error:
+            raise Rejected("evolve", "unreadable", str(error)) from None
+        except CallError as error:
+            raise Rejected("evolve", error.outcome, str(error)) from None
+        except EvolteacherError:
+            raise
+        except Exception as error:
+            raise plugin_fault(f"operator '{use.label}'", error) from error
+        if not text.strip():
+            raise Rejected("evolve", "unreadable", "the operator gave an empty text")
+        return clean_text(text)[0]
+
+    async def _respond(self, attempt: Attempt, stage: Stage) -> None:
+        attempt.answer = self._asker(attempt.round, "respond", "respond")
+        assert attempt.evolution is not None
+        try:
+            attempt.reply = await attempt.answer(attempt.evolution.child.text)
+        except CallError as error:
+            raise Rejected(stage, error.outcome, str(error)) from None
+        attempt.response = attempt.reply.text
+
+    def _record(self, attempt: Attempt) -> Record:
+        assert attempt.evolution is not None
+        assert attempt.response is not None
+        seed = self.seed
+        return Record(
+            attempt.evolution, attempt.response, attempt.reply, self.id, self.order, seed.source, seed.licence
+        )
+
+    async def _pass(self, checks: tuple[Check, ...], subject: Subject, stage: Stage, round: int) -> None:
+        """Raise Rejected for the first check that has a reason."""
+        for check in checks:
+            try:
+                if check.quick is not None:
+                    reason = check.quick(subject)
+                else:
+                    assert check.judge is not None
+                    ask = self._asker(round, f"filter:{check.use.label}", "judge", check.use)
+                    reason = await check.judge(subject, ask)
+            except CallError as error:
+                raise Rejected(stage, check.use.label, f"{error.outcome}: {error}") from None
+            except EvolteacherError:
+                raise
+            except Exception as error:
+                raise plugin_fault(f"filter '{check.use.label}'", error) from error
+            if reason is not None:
+                raise Rejected(stage, check.use.label, clean_text(str(reason))[0] or "no reason given")
+
+    def _asker(self, round: int, step: str, role: Role, use: Use[Any] | None = None) -> Asker:
+        pinned = None
+        if use is not None and use.backend is not None:
+            pinned = self.engine.recipe.backend_keys[use.backend]
+        return Asker(self.memory, round, step, role, self.engine.keys, pinned)
+
+    def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
+        self.rows.append(attempt.row(verdict))
+        progress = self.engine.desk.progress
+        if not verdict.kept:
+            progress.rejected[attempt.round] += 1
+            progress.filters[verdict.filter] += 1
+        elif attempt.response is not None:
+            progress.kept[attempt.round] += 1
+        if self.engine.settled is not None:
+            event = EvolutionSettled(self.id, attempt.step(verdict), replayed=not self.memory.asked)
+            self.engine.settled(event)

@@ -1,0 +1,162 @@
+"""A run as its folder tells it: records in output order, lineages, and sums. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from evolteacher.messages import NO_REPLY, Reply, Usage
+from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Stage, Step, Verdict
+from evolteacher.store import REPLY, Store
+
+_TEXTS = """
+SELECT s.round, s.ord, s.operator, s.depth, s.stage, s.filter, s.reason,
+    coalesce(s.child, CASE s.round WHEN 0 THEN seeds.text END) AS child,
+    coalesce(parent.child, seeds.text) AS parent, seeds.id, seeds.response, seeds.source, seeds.licence,
+    e.outcome, e.text, e.finish_reason, e.model, e.prompt_tokens, e.completion_tokens, e.latency, e.cost,
+    r.outcome, r.text, r.finish_reason, r.model, r.prompt_tokens, r.completion_tokens, r.latency, r.cost,
+    drops.filter, drops.reason
+FROM steps s
+JOIN seeds ON seeds.ord = s.ord
+LEFT JOIN steps parent ON parent.ord = s.ord AND parent.round = s.parent_round AND s.parent_round > 0
+LEFT JOIN replies e ON e.id = s.evolve_reply
+LEFT JOIN replies r ON r.id = s.respond_reply
+LEFT JOIN drops ON drops.ord = s.ord AND drops.round = s.round
+"""
+
+
+def _reply(row: tuple[Any, ...]) -> Reply:
+    """Build a reply from (outcome, text, finish_reason, model, prompt and completion tokens, latency, cost)."""
+    if row[0] is None:
+        return NO_REPLY
+    return Reply(row[1], Usage(row[4], row[5]), row[2], row[3], row[6], row[7])
+
+
+def _step(row: tuple[Any, ...]) -> Step:
+    round, operator, depth = row[0], row[2], row[3]
+    evolved, responded = _reply(row[13:21]), _reply(row[21:29])
+    parent = Instruction(row[8])
+    evolution = None
+    if row[7] is not None:
+        evolution = Evolution(parent, Instruction(row[7]), operator, round, evolved, (), depth)
+    stage: Stage = row[4]
+    verdict = Verdict("dataset", row[29], row[30]) if row[29] is not None and not row[5] else Verdict(stage, *row[5:7])
+    response = row[22] if row[21] == REPLY else (row[10] if round == 0 and row[21] is None else None)
+    raw = evolved.text if evolution is None else ""
+    return Step(operator, round, parent, verdict, evolution, response, raw, responded)
+
+
+def records(store: Store, round: int | None = None, *, dropped: bool = False) -> Iterator[Record]:
+    """Stream the training examples: round 0 first, each round in seed order.
+
+    Args:
+        store: the run's.
+        round: only this round's.
+        dropped: whether those that a dataset filter dropped are included.
+    """
+    query = (
+        f"{_TEXTS} WHERE s.filter = '' AND (? OR drops.filter IS NULL) {'AND s.round = ?' if round is not None else ''}"
+    )
+    values: tuple[Any, ...] = (dropped,) if round is None else (dropped, round)
+    for row in store.query(f"{query} ORDER BY s.round, s.ord", values):
+        step = _step(row)
+        if step.evolution is not None and step.response is not None:
+            yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12])
+
+
+def lineage(store: Store, order: int) -> Lineage:
+    """Return one lineage with every step, kept or rejected."""
+    text, response, source, licence = store.query(
+        "SELECT text, response, source, licence FROM seeds WHERE ord = ?", (order,)
+    ).fetchone()
+    steps = tuple(_step(row) for row in store.query(f"{_TEXTS} WHERE s.ord = ? ORDER BY s.round", (order,)))
+    found = store.query("SELECT pending FROM lineages WHERE ord = ?", (order,)).fetchone()
+    pending = "not started" if found is None else str(found[0])
+    return Lineage(Seed(Instruction(text), response, source, licence), order, steps, pending)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The sums of a run.
+
+    Attributes:
+        seeds: unique seeds taken in.
+        answered: seeds that have a response of the source's own.
+        lineages: lineages that are finished.
+        kept: rows of the dataset by round, after dataset filters.
+        rejected: evolutions rejected, by round.
+        filters: (stage, filter) -> rejections; dataset filters have the stage ``dataset``.
+        operators: operator -> (tried, kept).
+        calls: outcomes stored, by backend key and model -> (calls, prompt tokens, completion tokens).
+        forked: outcomes that were taken from another run.
+        latency: seconds that backends took for all calls together.
+        cost: US dollars paid by this folder, None where no price is known.
+    """
+
+    seeds: int
+    answered: int
+    lineages: int
+    kept: dict[int, int]
+    rejected: dict[int, int]
+    filters: dict[tuple[str, str], int]
+    operators: dict[str, tuple[int, int]]
+    calls: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
+    forked: int = 0
+    latency: float = 0.0
+    cost: float | None = None
+
+    @property
+    def records(self) -> int:
+        """Rows of the dataset."""
+        return sum(self.kept.values())
+
+    @property
+    def pending(self) -> int:
+        """Lineages that are not finished."""
+        return self.seeds - self.lineages
+
+
+def summarise(store: Store, limit: int | None = None) -> Summary:
+    """Sum a run up from its store.
+
+    Args:
+        store: the run's.
+        limit: how many of the stored seeds belong to the run; all when None.
+    """
+    held = store.seed_count()
+    seeds = held if limit is None else min(limit, held)
+    one = store.query
+    kept = one(
+        "SELECT s.round, count(*) FROM steps s JOIN seeds ON seeds.ord = s.ord "
+        "LEFT JOIN drops ON drops.ord = s.ord AND drops.round = s.round "
+        "WHERE s.filter = '' AND drops.filter IS NULL "
+        "AND (s.respond_reply IS NOT NULL OR (s.round = 0 AND seeds.response IS NOT NULL)) "
+        "GROUP BY s.round ORDER BY s.round"
+    )
+    rejected = one("SELECT round, count(*) FROM steps WHERE filter != '' GROUP BY round ORDER BY round")
+    filters = one(
+        "SELECT stage, filter, count(*) FROM steps WHERE filter != '' GROUP BY stage, filter UNION ALL "
+        "SELECT 'dataset', filter, count(*) FROM drops GROUP BY filter ORDER BY 3 DESC, 1, 2"
+    )
+    operators = one(
+        "SELECT operator, count(*), sum(filter = '') FROM steps WHERE round > 0 GROUP BY operator ORDER BY operator"
+    )
+    calls = one(
+        "SELECT backend, model, count(*), sum(prompt_tokens), sum(completion_tokens) FROM replies WHERE NOT forked "
+        "GROUP BY backend, model ORDER BY 3 DESC, 1, 2"
+    )
+    paid = one("SELECT total(latency), sum(cost) FROM replies WHERE NOT forked").fetchone()
+    return Summary(
+        seeds=seeds,
+        answered=one("SELECT count(*) FROM seeds WHERE response IS NOT NULL").fetchone()[0],
+        lineages=one("SELECT count(*) FROM lineages WHERE pending = ''").fetchone()[0],
+        kept=dict(kept.fetchall()),
+        rejected=dict(rejected.fetchall()),
+        filters={(row[0], row[1]): row[2] for row in filters},
+        operators={row[0]: (row[1], row[2]) for row in operators},
+        calls={(row[0], row[1]): (row[2], row[3], row[4]) for row in calls},
+        forked=one("SELECT count(*) FROM replies WHERE forked").fetchone()[0],
+        latency=paid[0],
+        cost=paid[1],
+    )

@@ -1,0 +1,80 @@
+"""What a run folder holds besides ``run.db``: the dataset in its formats, the card, the locked recipe."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from evolteacher import __version__
+from evolteacher.card import dataset_card
+from evolteacher.catalog import Catalog
+from evolteacher.dataset import write_dataset, write_text
+from evolteacher.errors import RecipeError, did_you_mean
+from evolteacher.history import records, summarise
+from evolteacher.recipe import Recipe
+from evolteacher.store import Store
+from evolteacher.use import Use
+from evolteacher.yamlfile import dump
+
+FILES = {
+    "evol": "dataset.json",
+    "jsonl": "dataset.jsonl",
+    "chat": "dataset.chat.jsonl",
+    "parquet": "dataset.parquet",
+}
+"""Formats of the whole dataset and their file names; ``rounds`` is one file a round besides."""
+
+EXPORTS = ("evol", "rounds", "jsonl", "chat", "parquet")
+
+LOCKED_RECIPE = "recipe.lock.yaml"
+CARD = "README.md"
+
+
+def exports(recipe: Recipe, note: Callable[[str], None]) -> tuple[str, ...]:
+    """Return the formats to write: the recipe's, else all that the installed packages can.
+
+    Raises:
+        RecipeError: the recipe names a format that there is not.
+    """
+    if recipe.export is not None:
+        for name in recipe.export:
+            if name not in EXPORTS:
+                raise RecipeError(f"export: no format is called '{name}'.{did_you_mean(name, EXPORTS)}")
+        return recipe.export
+    if importlib.util.find_spec("pyarrow") is None:
+        note("no Parquet file is written: that needs the extra 'parquet': pip install 'evolteacher[parquet]'")
+        return tuple(name for name in EXPORTS if name != "parquet")
+    return EXPORTS
+
+
+def write_outputs(
+    store: Store, folder: Path, recipe: Recipe, formats: tuple[str, ...], licences: dict[str, int], partial: str
+) -> None:
+    """Write what has settled, each file at once or not at all.
+
+    Args:
+        store: the run's.
+        folder: the run folder.
+        recipe: the experiment.
+        formats: of :data:`EXPORTS`.
+        licences: seeds by licence.
+        partial: why the dataset is not the whole one; empty when it is.
+    """
+    for name in formats:
+        if name == "rounds":
+            for round in range(recipe.rounds + 1):
+                write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
+        else:
+            write_dataset(records(store), folder / FILES[name], name)
+    write_text(folder / CARD, dataset_card(recipe, summarise(store), licences, partial=partial))
+
+
+def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:
+    """Write the recipe with every default spelt out, and the versions of the plugins that it uses."""
+    uses: list[Use[Any]] = [*recipe.operators, *recipe.filters, *recipe.dataset_filters, *recipe.backends.values()]
+    found = {entry for use in uses if (entry := catalog.entry(type(use.component))) is not None}
+    plugins = sorted({f"{e.plugin.name} ({e.plugin.distribution} {e.plugin.version})" for e in found})
+    head = f"# Written by evolteacher {__version__}; plugins: {', '.join(plugins)}.\n"
+    write_text(folder / LOCKED_RECIPE, head + dump(recipe.to_plain()))

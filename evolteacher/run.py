@@ -1,0 +1,300 @@
+"""One recipe executed into one folder; always resumable."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evolteacher.asking import Answerer, Desk
+from evolteacher.backend import Workload
+from evolteacher.catalog import Catalog
+from evolteacher.engine import Engine
+from evolteacher.errors import EvolteacherError, PluginError, RunError, UsageError, plugin_fault
+from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
+from evolteacher.filter import DatasetFilter
+from evolteacher.history import Summary, records, summarise
+from evolteacher.intake import take_in
+from evolteacher.limits import Gate
+from evolteacher.lock import locked
+from evolteacher.messages import ROLES
+from evolteacher.outputs import exports, lock_recipe, write_outputs
+from evolteacher.progress import Progress
+from evolteacher.recipe import Recipe
+from evolteacher.store import Store
+from evolteacher.use import Use
+
+DATABASE = "run.db"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+        folder: the run folder.
+        summary: the sums of the folder, earlier processes included.
+        pending: lineages that are not finished.
+        reason: why the first of them is not; empty when all are.
+        calls: replies that this process bought.
+        replayed: asks that the folder answered.
+        forked: asks that the forked run answered.
+        tokens: completion tokens that this process bought.
+        seconds: that this process took.
+    """
+
+    folder: Path
+    summary: Summary
+    pending: int
+    reason: str
+    calls: int
+    replayed: int
+    forked: int
+    tokens: int
+    seconds: float
+
+    @property
+    def records(self) -> int:
+        """Rows of the dataset."""
+        return self.summary.records
+
+
+def run(recipe: Recipe | str | Path, out: Path | str | None = None, **options: Any) -> RunResult:
+    """Run a recipe to its end; see :func:`arun`. Inside a running event loop (Jupyter), ``await et.arun(…)``."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(arun(recipe, out, **options))
+    raise UsageError("et.run() cannot be called inside a running event loop, as in Jupyter: write `await et.arun(…)`")
+
+
+async def arun(
+    recipe: Recipe | str | Path,
+    out: Path | str | None = None,
+    *,
+    set: Iterable[str] = (),
+    backend: str | None = None,
+    limit: int | None = None,
+    fork: Path | str | None = None,
+    catalog: Catalog | None = None,
+    progress: Progress | None = None,
+    note: Callable[[str], None] = lambda line: None,
+) -> RunResult:
+    """Run a recipe into a folder, or go on with one.
+
+    What the folder holds is never asked again. However the run ends, what has settled is written.
+
+    Args:
+        recipe: a recipe, its path, or the name of a shipped one.
+        out: the run folder; ``runs/<recipe name>`` by default.
+        set: ``dotted.key=value`` changes to the recipe.
+        backend: ``NAME`` or ``NAME:MODEL`` that answers every role.
+        limit: take the first N unique seeds.
+        fork: another run folder; it is only read, and a reply is reused where slot and fingerprint are equal.
+        catalog: what is installed; loaded when None.
+        progress: counters that a display may watch.
+        note: told lines for the user.
+
+    Returns:
+        What came of it; ``pending`` above 0 means that some lineages ran out of retries, and that running the same
+        again goes on with them.
+
+    Raises:
+        UsageError: recipe, seeds or folder do not go together.
+        RunError: the folder is in use or cannot be written.
+        BackendError: a backend cannot answer at all.
+    """
+    catalog = catalog or Catalog.load()
+    changes = [*set, *([f"seeds.limit={limit}"] if limit is not None else [])]
+    if not isinstance(recipe, Recipe):
+        recipe = Recipe.load(recipe, set=changes, backend=backend, catalog=catalog)
+    elif changes or backend is not None:
+        recipe = recipe.changed(set=changes, backend=backend, catalog=catalog)
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    run = Run(recipe, folder, catalog, progress or Progress(), note)
+    return await run.go(Path(fork) if fork is not None else None)
+
+
+class Run:
+    """One execution of a recipe in its folder."""
+
+    def __init__(
+        self, recipe: Recipe, folder: Path, catalog: Catalog, progress: Progress, note: Callable[[str], None]
+    ) -> None:
+        self.recipe = recipe
+        self.folder = folder
+        self.catalog = catalog
+        self.progress = progress
+        self.note = note
+
+    async def go(self, fork: Path | None) -> RunResult:
+        """Open everything, run the engine, write what has settled, close everything."""
+        formats = exports(self.recipe, self.note)
+        with ExitStack() as stack:
+            self._make_folder()
+            stack.enter_context(locked(self.folder))
+            store = stack.enter_context(Store(self.folder / DATABASE))
+            check_experiment(store, self.recipe)
+            report = take_in(store, self.recipe, self.catalog)
+            for line in report.lines()[1:]:
+                self.note(f"seeds: {line}")
+            store.set_meta("experiment", self.recipe.experiment())
+            store.set_meta("recipe", self.recipe.to_plain())
+            lock_recipe(self.folder, self.recipe, self.catalog)
+            forked = self._fork(store, fork, stack)
+            seeds = store.seed_count()
+            self.progress.seeds, self.progress.rounds = seeds, self.recipe.rounds
+            licences = dict(report.licences)
+            resumed = store.reply_count() > 0
+            self._tell("run_started", RunStarted(self.folder, self.recipe.name, seeds, self.recipe.rounds, resumed))
+            try:
+                await self._evolve(store, forked, seeds)
+                self._drop(store)
+            except BaseException as error:
+                write_outputs(store, self.folder, self.recipe, formats, licences, _why(error))
+                raise
+            return self._finish(store, formats, licences)
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise UsageError(f"{self.folder}: this is a file; choose a folder with --out") from None
+        except OSError as error:
+            raise RunError(f"{self.folder}: cannot be made: {error.strerror}; choose another with --out") from None
+
+    def _fork(self, store: Store, fork: Path | None, stack: ExitStack) -> Store | None:
+        if fork is None:
+            return None
+        if fork.resolve() == self.folder.resolve():
+            raise UsageError(f"--fork {fork}: a run cannot be forked into itself; give the new one another --out")
+        return stack.enter_context(Store(fork / DATABASE, read_only=True))
+
+    async def _evolve(self, store: Store, forked: Store | None, seeds: int) -> None:
+        recipe = self.recipe
+        samplings = {role: recipe.sampling.of(role) for role in ROLES}
+        workload = Workload(recipe.concurrency, max(s.max_tokens for s in samplings.values()), store.longest_seed())
+        async with AsyncExitStack() as stack:
+            answerers = {}
+            for key, use in recipe.backends.items():
+                answerers[key] = Answerer(key, use.component, workload)
+                stack.push_async_callback(answerers[key].close)
+            gate = Gate(recipe.concurrency, recipe.limits)
+            desk = Desk(store, gate, answerers, samplings, self.progress, forked)
+            engine = Engine(recipe, desk, seeds)
+            if self.catalog.observed("evolution_settled"):
+                engine.settled = self._settled
+            engine.round_finished = self._round_finished
+            await engine.run()
+
+    def _drop(self, store: Store) -> None:
+        """Run the dataset filters in recipe order, each on what the ones before it left."""
+        store.clear_drops()
+        if self.progress.pending:
+            return
+        for use in self.recipe.dataset_filters:
+            dropped = _select(use, store)
+            rows = store.query("SELECT s.round, s.ord, seeds.id FROM steps s JOIN seeds ON seeds.ord = s.ord")
+            store.add_drops(
+                (round, order, use.label, dropped[f"{lineage.hex()}/{round}"])
+                for round, order, lineage in rows.fetchall()
+                if f"{lineage.hex()}/{round}" in dropped
+            )
+            self.progress.filters[use.label] += len(dropped)
+
+    def _finish(self, store: Store, formats: tuple[str, ...], licences: dict[str, int]) -> RunResult:
+        progress, pending = self.progress, self.progress.pending
+        reason = ""
+        if pending:
+            reason = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()[0]
+        partial = f"{pending:,} lineages are not finished ({reason})." if pending else ""
+        write_outputs(store, self.folder, self.recipe, formats, licences, partial)
+        summary = summarise(store)
+        rejected = sum(summary.rejected.values())
+        finished = RunFinished(self.folder, summary.records, rejected, pending, replayed=not progress.calls)
+        self._tell("run_finished", finished)
+        return RunResult(
+            self.folder, summary, pending, reason, progress.calls, progress.replayed, progress.forked,
+            progress.completion_tokens, progress.seconds,
+        )  # fmt: skip
+
+    def _settled(self, event: EvolutionSettled) -> None:
+        self._tell("evolution_settled", event)
+
+    def _round_finished(self, event: RoundFinished) -> None:
+        self._tell("round_finished", event)
+
+    def _tell(self, hook: str, event: object) -> None:
+        for complaint in self.catalog.observe(hook, event):
+            self.note(complaint)
+
+
+def check_experiment(store: Store, recipe: Recipe) -> None:
+    """Stop where the folder holds another experiment, and list what differs.
+
+    Raises:
+        UsageError: with a line for each difference.
+    """
+    stored = store.meta("experiment")
+    if stored is None:
+        return
+    old, new = flatten(stored), flatten(json.loads(json.dumps(recipe.experiment())))
+    differences = [
+        f"  {key}: the folder has {_shown(old.get(key))}, the recipe {_shown(new.get(key))}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+    if differences:
+        folder = store.path.parent
+        raise UsageError(
+            "\n".join(
+                [
+                    f"{folder}: this folder holds a run of another experiment. What differs:",
+                    *differences,
+                    "Put these back, or start another run: --out NEW, and --fork "
+                    f"{folder} to reuse the replies that still fit.",
+                ]
+            )
+        )
+
+
+def flatten(value: Any, path: str = "") -> dict[str, Any]:
+    """Return nested data as one dict of dotted paths; a component in a list goes by its label."""
+    if isinstance(value, dict) and value:
+        items = [(f"{path}.{key}" if path else str(key), inner) for key, inner in value.items()]
+    elif isinstance(value, list) and value and all(isinstance(item, dict) and len(item) == 1 for item in value):
+        items = [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
+    else:
+        return {path: value}
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        flat.update(flatten(inner, key))
+    return flat
+
+
+def _select(use: Use[DatasetFilter], store: Store) -> dict[str, str]:
+    """Ask one dataset filter; return record id -> reason."""
+    try:
+        pairs = dict(use.component.select(records(store)))
+    except EvolteacherError:
+        raise
+    except Exception as error:
+        raise plugin_fault(f"dataset filter '{use.label}'", error) from error
+    unknown = set(pairs) - {record.id for record in records(store)} if pairs else ()
+    for record_id in unknown:
+        raise PluginError(f"dataset filter '{use.label}' drops '{record_id}', which is the id of no record")
+    return pairs
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _why(error: BaseException) -> str:
+    if isinstance(error, EvolteacherError):
+        return f"The run stopped: {error}"
+    return "The run was interrupted."

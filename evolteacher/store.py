@@ -1,0 +1,337 @@
+"""The run's SQLite file: a reply on disk is the only proof that a call was made.
+
+Replies are append-only facts, one row and one commit each. Seeds are taken in once. Steps (evolutions, verdicts,
+records) are derived from them and rewritten in one transaction a lineage.
+
+Nothing of this depends on the process: a shard's store can be merged into another by copying rows, since a slot is
+keyed by the seed's id and never by a counter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from evolteacher.errors import RunError
+from evolteacher.messages import Reply, Usage
+from evolteacher.record import Instruction, Seed
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seeds (
+    ord INTEGER PRIMARY KEY, id BLOB NOT NULL, text TEXT NOT NULL, response TEXT,
+    source TEXT NOT NULL, licence TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS replies (
+    id INTEGER PRIMARY KEY, lineage BLOB NOT NULL, round INTEGER NOT NULL, step TEXT NOT NULL, nth TEXT NOT NULL,
+    fingerprint BLOB NOT NULL, outcome TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
+    model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, latency REAL NOT NULL,
+    cost REAL, backend TEXT NOT NULL, prompt TEXT NOT NULL, at REAL NOT NULL, forked INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX IF NOT EXISTS slot ON replies (lineage, round, step, nth, fingerprint);
+CREATE TABLE IF NOT EXISTS steps (
+    round INTEGER NOT NULL, ord INTEGER NOT NULL, operator TEXT NOT NULL, depth INTEGER NOT NULL,
+    parent_round INTEGER NOT NULL, child TEXT, stage TEXT NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
+    evolve_reply INTEGER, respond_reply INTEGER, PRIMARY KEY (ord, round)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS output_order ON steps (round, ord);
+CREATE TABLE IF NOT EXISTS lineages (ord INTEGER PRIMARY KEY, digest BLOB NOT NULL, pending TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS drops (
+    round INTEGER NOT NULL, ord INTEGER NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
+    PRIMARY KEY (round, ord)) WITHOUT ROWID;
+"""
+
+REPLY = "reply"
+"""The outcome of a call that was answered; any other is the ``outcome`` of a :class:`~evolteacher.errors.CallError`."""
+
+Slot = tuple[int, str, str, bytes]
+"""Within a lineage: round, step, nth ask or key, fingerprint of the request."""
+
+
+class StoredReply(NamedTuple):
+    """A reply and where it lies.
+
+    Attributes:
+        id: row in ``replies``.
+        outcome: ``reply``, or what the call settled as; then the text is the reason.
+        reply: the answer.
+    """
+
+    id: int
+    outcome: str
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class NewReply:
+    """What is written when an answer arrives.
+
+    Attributes:
+        lineage: the seed's id as 16 bytes; empty for what is asked outside a lineage.
+        slot: round, step, nth, fingerprint.
+        outcome: ``reply``, or what the call settled as.
+        reply: the answer, or an empty one whose text is the reason.
+        backend: key of the recipe's backend that answered.
+        prompt: the messages as JSON.
+    """
+
+    lineage: bytes
+    slot: Slot
+    outcome: str
+    reply: Reply
+    backend: str
+    prompt: str
+
+
+class StepRow(NamedTuple):
+    """One derived step as it is stored: all but the texts that lie in ``seeds`` and ``replies`` already.
+
+    ``child`` is None in round 0 (the seed's own text) and where no rewrite came out; ``parent_round`` is the round
+    whose child was rewritten; the reply ids point into ``replies``.
+    """
+
+    round: int
+    operator: str
+    depth: int
+    parent_round: int
+    child: str | None
+    stage: str
+    filter: str
+    reason: str
+    evolve_reply: int | None
+    respond_reply: int | None
+
+
+class Store:
+    """The file ``run.db`` of one run.
+
+    Args:
+        path: the file; made when missing, unless ``read_only``.
+        read_only: open for reading beside a writer; nothing is created.
+        full_sync: ``synchronous=full``: also the last commits before a power cut survive, at half the speed.
+            Without it every commit survives ``kill -9``.
+
+    Raises:
+        RunError: no such run, not evolteacher's, or of a newer evolteacher.
+    """
+
+    def __init__(self, path: Path, *, read_only: bool = False, full_sync: bool = False) -> None:
+        self.path = path
+        if read_only and not path.exists():
+            raise RunError(f"{path.parent}: there is no run here (no {path.name})")
+        uri = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
+        with self._guard():
+            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            if not read_only:
+                self._db.execute("PRAGMA journal_mode=wal")
+                self._db.execute(f"PRAGMA synchronous={'full' if full_sync else 'normal'}")
+                self._db.executescript(_SCHEMA)
+        self._check_version(read_only)
+
+    def _check_version(self, read_only: bool) -> None:
+        with self._guard():
+            stored = self.meta("schema")
+        if stored is None and not read_only:
+            self.set_meta("schema", SCHEMA_VERSION)
+        elif stored != SCHEMA_VERSION:
+            raise RunError(
+                f"{self.path}: this run was written by another version of evolteacher (store {stored}, "
+                f"this one reads {SCHEMA_VERSION}); use the version that its recipe.lock.yaml names"
+            )
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise RunError(_explain(self.path, error)) from error
+
+    def __enter__(self) -> Self:
+        """Return the store itself; leaving the block closes it."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was committed stays."""
+        self._db.close()
+
+    # meta
+
+    def meta(self, key: str) -> Any:
+        """Return a stored fact about the run, None where there is none."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Store a fact about the run as JSON."""
+        with self._guard():
+            text = json.dumps(value, ensure_ascii=True, sort_keys=True)
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+
+    # seeds
+
+    def add_seeds(self, first: int, seeds: Iterable[Seed]) -> None:
+        """Append seeds in one transaction, from place ``first`` on."""
+        rows = (
+            (first + n, bytes.fromhex(s.instruction.id), s.instruction.text, s.response, s.source, s.licence)
+            for n, s in enumerate(seeds)
+        )
+        with self._guard(), self._transaction():
+            self._db.executemany("INSERT INTO seeds VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def seed_count(self) -> int:
+        """Return how many seeds the run has taken in."""
+        return int(self._db.execute("SELECT count(*) FROM seeds").fetchone()[0])
+
+    def seed_digests(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
+        """Return (id, digest of the response) of up to ``count`` seeds, to compare with a source."""
+        rows = self._db.execute("SELECT id, response FROM seeds WHERE ord >= ? ORDER BY ord LIMIT ?", (first, count))
+        return [(row[0], response_digest(row[1])) for row in rows]
+
+    def seed_ids(self) -> set[bytes]:
+        """Return the ids of all seeds: 16 bytes each."""
+        return {row[0] for row in self._db.execute("SELECT id FROM seeds")}
+
+    def seeds(self, limit: int | None = None, chunk: int = 256) -> Iterator[tuple[int, Seed]]:
+        """Stream (place, seed) in order, reading ``chunk`` at a time."""
+        last = -1
+        end = limit if limit is not None else 2**62
+        query = "SELECT ord, text, response, source, licence FROM seeds WHERE ord > ? AND ord < ? ORDER BY ord LIMIT ?"
+        while True:
+            rows = self._db.execute(query, (last, end, chunk)).fetchall()
+            for order, text, response, source, licence in rows:
+                yield order, Seed(Instruction(text), response, source, licence)
+            if len(rows) < chunk:
+                return
+            last = rows[-1][0]
+
+    def find_lineage(self, prefix: str) -> list[tuple[int, str]]:
+        """Return (place, id) of the lineages whose id begins with some hexadecimal digits, or of that place."""
+        if prefix.isdigit() and len(prefix) < 10:
+            rows = self._db.execute("SELECT ord, id FROM seeds WHERE ord = ?", (int(prefix),)).fetchall()
+            if rows:
+                return [(row[0], row[1].hex()) for row in rows]
+        query = "SELECT ord, id FROM seeds WHERE lower(hex(id)) LIKE ? ORDER BY ord LIMIT 10"
+        return [(row[0], row[1].hex()) for row in self._db.execute(query, (f"{prefix.lower()}%",))]
+
+    def longest_seed(self) -> int:
+        """Return the characters of the longest seed instruction."""
+        return int(self._db.execute("SELECT coalesce(max(length(text)), 0) FROM seeds").fetchone()[0])
+
+    # replies
+
+    def add_reply(self, new: NewReply, *, forked: bool = False) -> int:
+        """Commit one reply as it arrives; return its row.
+
+        Raises:
+            RunError: the disk is full or the file is damaged.
+        """
+        reply = new.reply
+        usage = reply.usage
+        values = (
+            new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
+            usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
+        )  # fmt: skip
+        with self._guard():
+            row = self._db.execute(_INSERT_REPLY, values).lastrowid
+        assert row is not None
+        return row
+
+    def replies(self, lineage: bytes) -> dict[Slot, StoredReply]:
+        """Return everything that was ever answered in a lineage, by slot."""
+        found = {}
+        for row in self._db.execute(_SELECT_REPLIES, (lineage,)):
+            usage = Usage(row[9], row[10])
+            reply = Reply(row[6], usage, row[7], row[8], row[11], row[12])
+            found[row[1], row[2], row[3], row[4]] = StoredReply(row[0], row[5], reply)
+        return found
+
+    def reply_count(self) -> int:
+        """Return how many calls the folder holds an outcome of."""
+        return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])
+
+    def prompt(self, reply_id: int) -> str:
+        """Return the messages, as JSON, that a stored reply answered."""
+        row = self._db.execute("SELECT prompt FROM replies WHERE id = ?", (reply_id,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    # what is derived
+
+    def lineage_digest(self, order: int) -> bytes | None:
+        """Return the digest of a lineage's derived rows as they are stored."""
+        row = self._db.execute("SELECT digest FROM lineages WHERE ord = ?", (order,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def write_lineage(self, order: int, steps: list[StepRow], pending: str) -> None:
+        """Rewrite what is derived of a lineage, in one transaction; nothing is written where nothing changed."""
+        digest = hashlib.blake2b(repr((steps, pending)).encode("utf-8"), digest_size=16).digest()
+        if self.lineage_digest(order) == digest:
+            return
+        with self._guard(), self._transaction():
+            self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
+            self._db.executemany(_INSERT_STEP, [(step[0], order, *step[1:]) for step in steps])
+            self._db.execute("INSERT OR REPLACE INTO lineages VALUES (?, ?, ?)", (order, digest, pending))
+
+    def clear_drops(self) -> None:
+        """Forget the dataset filters' rejections, before they are made again."""
+        with self._guard():
+            self._db.execute("DELETE FROM drops")
+
+    def add_drops(self, drops: Iterable[tuple[int, int, str, str]]) -> None:
+        """Write one dataset filter's rejections, in one transaction: (round, place, filter, reason)."""
+        with self._guard(), self._transaction():
+            self._db.executemany("INSERT INTO drops VALUES (?, ?, ?, ?)", drops)
+
+    def query(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
+        """Read with SQL, for reports; the schema is this module's."""
+        return self._db.execute(sql, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+_REPLY_COLUMNS = (
+    "lineage, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, "
+    "completion_tokens, latency, cost, backend, prompt, at, forked"
+)
+_INSERT_REPLY = f"INSERT INTO replies ({_REPLY_COLUMNS}) VALUES ({', '.join('?' * 17)})"
+_SELECT_REPLIES = (
+    "SELECT id, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, completion_tokens, "
+    "latency, cost FROM replies WHERE lineage = ?"
+)
+_INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 11)})"
+
+
+def response_digest(response: str | None) -> bytes:
+    """Return 16 bytes that tell a seed's response from another, and from none."""
+    if response is None:
+        return b"\0" * 16
+    return hashlib.blake2b(response.encode("utf-8"), digest_size=16).digest()
+
+
+def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
+    text = str(error)
+    if "full" in text or "disk I/O" in text:
+        return f"{path}: the disk is full ({text}); free some space and run the same command again: nothing is lost"
+    if "readonly" in text or "unable to open" in text:
+        return f"{path}: cannot be written ({text}); check the folder's permissions, or choose another with --out"
+    if "malformed" in text or "not a database" in text:
+        return f"{path}: this is no intact run database ({text}); restore it from a backup or choose another --out"
+    return f"{path}: the run's database failed: {text}"
