@@ -10,19 +10,20 @@ from typing import Any
 from evolteacher import __version__
 from evolteacher.card import dataset_card
 from evolteacher.catalog import Catalog
-from evolteacher.dataset import write_dataset, write_text
+from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.errors import RecipeError, did_you_mean
 from evolteacher.history import records, summarise
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
 from evolteacher.use import Use
+from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
 
-FILES = {
-    "evol": "dataset.json",
-    "jsonl": "dataset.jsonl",
-    "chat": "dataset.chat.jsonl",
-    "parquet": "dataset.parquet",
+FILES: dict[str, tuple[DatasetFormat, str]] = {
+    "evol": ("evol", "dataset.json"),
+    "jsonl": ("jsonl", "dataset.jsonl"),
+    "chat": ("chat", "dataset.chat.jsonl"),
+    "parquet": ("parquet", "dataset.parquet"),
 }
 """Formats of the whole dataset and their file names; ``rounds`` is one file a round besides."""
 
@@ -67,8 +68,9 @@ def write_outputs(
             for round in range(recipe.rounds + 1):
                 write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
         else:
-            write_dataset(records(store), folder / FILES[name], name)
-    write_text(folder / CARD, dataset_card(recipe, summarise(store), licences, partial=partial))
+            format, file = FILES[name]
+            write_dataset(records(store), folder / file, format)
+    _write(folder / CARD, dataset_card(recipe, summarise(store), licences, partial=partial))
 
 
 def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:
@@ -77,4 +79,9 @@ def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:
     found = {entry for use in uses if (entry := catalog.entry(type(use.component))) is not None}
     plugins = sorted({f"{e.plugin.name} ({e.plugin.distribution} {e.plugin.version})" for e in found})
     head = f"# Written by evolteacher {__version__}; plugins: {', '.join(plugins)}.\n"
-    write_text(folder / LOCKED_RECIPE, head + dump(recipe.to_plain()))
+    _write(folder / LOCKED_RECIPE, head + dump(recipe.to_plain()))
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic(path) as out:
+        out.write(text.encode("utf-8"))
