@@ -33,7 +33,7 @@ _CODE_MARKS = frozenset("()[]{}/\\%&@")
 
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+#.-]*[ \t]*$", re.MULTILINE)
 _CODE_SPAN = re.compile(r"`([^`\n]+)`")
-_TOKEN = re.compile(r"[^\W\d_]+(?:['\u2019][^\W\d_]+)?|\S")
+_TOKEN = re.compile(r"\w+(?:['\u2019][^\W\d_]+)?|\S")
 
 
 class Sorry(et.ResponseFilter, name="sorry"):
@@ -77,11 +77,14 @@ class NoContent(et.ResponseFilter, name="no-content"):
 
 def _says_nothing(token: str) -> bool:
     word, _, ending = token.casefold().replace("\u2019", "'").partition("'")
+    word = word.strip("_")  # Markdown's emphasis; inside a word it makes an identifier
+    if not word:
+        return True
     if word in STOP_WORDS:
         return not ending or ending in _CONTRACTIONS
     if len(token) > 1 or token in _CODE_MARKS:
         return False
-    return token in "`~" or unicodedata.category(token)[0] in "PCZ"
+    return token == "`" or unicodedata.category(token)[0] in "PCZ"
 
 
 class CopiedPrompt(et.InstructionFilter, name="copied-prompt"):
