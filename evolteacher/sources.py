@@ -52,7 +52,12 @@ class SeedReport:
 
     def lines(self) -> list[str]:
         """Return the report in words, a fact a line; what is zero is left out."""
-        lines = [f"{self.rows:,} rows read, {self.seeds:,} seeds, {self.answered:,} of them with a response"]
+        head = f"{self.rows:,} rows read, {self.seeds:,} seeds, {self.answered:,} of them with a response"
+        return [head, *self.notes()]
+
+    def notes(self) -> list[str]:
+        """Return what was left out or changed, in words, a fact a line."""
+        lines = []
         if self.bad:
             lines.append(f"{self.bad:,} bad rows left out")
             lines += [f"  {message}" for message in self.messages]
