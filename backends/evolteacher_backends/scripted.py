@@ -314,6 +314,7 @@ def _fraction(purpose: str, request: et.Request) -> float:
     return _draw(purpose, request) / 2**64
 
 
+_TAGGED = re.compile(r"<(given\w*)>\n(.*)\n</\1>", re.DOTALL)
 _HEADING = re.compile(r"(?:^|\n)(#[^\n]*)")
 """A line that may be one of the markers around the given task, ``#Given Test#:`` in the papers' prompts."""
 
@@ -370,9 +371,13 @@ def make_up(request: et.Request) -> str:
 def given_task(prompt: str) -> str:
     """Find the task that an evolving prompt asks to rewrite.
 
-    It stands between the first heading line with the word "given" and the last with "rewritten", as in the papers'
-    prompts; without these, after the first line that ends in a colon; else it is the whole prompt.
+    It stands between ``<given…>`` and its closing tag, as in our own prompts, or between the first heading line with the
+    word "given" and the last with "rewritten", as in the papers'; without these, after the first line that ends in a
+    colon; else it is the whole prompt.
     """
+    tagged = _TAGGED.search(prompt)
+    if tagged is not None and tagged[2].strip():
+        return tagged[2].strip()
     headings = list(_HEADING.finditer(prompt))
     start = next((heading.end() for heading in headings if "given" in heading[1].lower()), None)
     end = next((heading.start() for heading in reversed(headings) if "rewritten" in heading[1].lower()), None)
