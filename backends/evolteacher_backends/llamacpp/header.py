@@ -1,0 +1,98 @@
+"""Read from a GGUF file's header what sizing needs: trained context and the memory that a token of context takes.
+
+The format is described in ``docs/gguf.md`` of the ggml repository: magic, version, counts, then key-value pairs.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+_FORMATS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
+_STRING, _ARRAY = 8, 9
+_F16_BYTES = 2
+
+
+class NotGguf(Exception):
+    """The file is no GGUF file, or its header is broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a model says of itself.
+
+    Attributes:
+        context_length: tokens that it was trained to attend to; None where it does not say.
+        cache_bytes_per_token: bytes of key-value cache (in half precision) that one token of context takes; an upper
+            bound for models with sliding windows; None where the header does not tell.
+    """
+
+    context_length: int | None = None
+    cache_bytes_per_token: int | None = None
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Read a GGUF file's header, as far as the tokenizer's tables.
+
+    Raises:
+        NotGguf: the file does not begin as one does, or ends within its header.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise NotGguf("it does not begin with the letters GGUF")
+        try:
+            _number(file, "<I")
+            _number(file, "<Q")
+            values = _values(file, _number(file, "<Q"))
+        except (struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
+            raise NotGguf("its header is broken or cut off") from error
+    architecture = values.get("general.architecture")
+    own = {key.removeprefix(f"{architecture}."): value for key, value in values.items()}
+    return GgufHeader(own.get("context_length"), _cache_bytes(own))
+
+
+def _values(file: IO[bytes], count: int) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for _ in range(count):
+        key = _text(file)
+        if key.startswith("tokenizer."):  # tables of a hundred thousand strings; what is wanted comes before them
+            break
+        values[key] = _value(file, _number(file, "<I"))
+    return values
+
+
+def _value(file: IO[bytes], kind: int) -> Any:
+    if kind == _STRING:
+        return _text(file)
+    if kind == _ARRAY:
+        element = _number(file, "<I")
+        return [_value(file, element) for _ in range(_number(file, "<Q"))]
+    return _number(file, _FORMATS[kind])
+
+
+def _number(file: IO[bytes], form: str) -> Any:
+    return struct.unpack(form, file.read(struct.calcsize(form)))[0]
+
+
+def _text(file: IO[bytes]) -> str:
+    size = _number(file, "<Q")
+    found = file.read(size)
+    if len(found) != size:
+        raise struct.error("cut off")
+    return found.decode("utf-8")
+
+
+def _cache_bytes(own: dict[str, Any]) -> int | None:
+    """Layers times key and value heads times their widths, in half precision; llama.cpp's own arithmetic."""
+    layers, heads, width = own.get("block_count"), own.get("attention.head_count"), own.get("embedding_length")
+    if not (isinstance(layers, int) and isinstance(width, int) and heads):
+        return None
+    most_heads = max(heads) if isinstance(heads, list) else heads
+    kept = own.get("attention.head_count_kv", most_heads)
+    kept_heads = sum(kept) if isinstance(kept, list) else layers * kept
+    head = width // most_heads
+    widths = own.get("attention.key_length", head) + own.get("attention.value_length", head)
+    return int(kept_heads * widths * _F16_BYTES)
