@@ -359,7 +359,7 @@ def judged(answer: str, child: str = "Sort a list in place.", parent: str = "Sor
 def test_the_judge_decides():
     reason, asked = judged("Equal")
     assert reason == "the judge finds it equal to its parent in constraints, depth and breadth"
-    assert judged("Not Equal")[0] is None
+    assert judged("Not Equal")[0] is judged("Not Equal", unclear="reject")[0] is None
     ((prompt, sampling),) = asked
     assert prompt == equality_prompt("Sort a list.", "Sort a list in place.")
     assert sampling == {"temperature": 0.0, "max_tokens": 16}

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from evolteacher_plugins.verdict import read_equality
 
 EQUAL = [
+    "Verdict (Equal or Not Equal): they are equal in all.",
+    "B is not equal in depth at first sight. Verdict: I find them equal",
     "Equal",
     "equal",
     "EQUAL",
@@ -45,6 +47,8 @@ EQUAL = [
     "No difference between them.",
 ]
 NOT_EQUAL = [
+    "Verdict (Equal/Not Equal): to me they are not equal in depth.",
+    "Not Equal. That is my verdict:",
     "Not Equal",
     "not equal",
     "NOT EQUAL",
@@ -90,6 +94,7 @@ NOT_EQUAL = [
     "Answer: they are different.",
 ]
 UNCLEAR = [
+    "The constraints are equal, the depth is not equal, all else is the same.",
     "",
     "   ",
     "Equal or Not Equal",
@@ -111,7 +116,7 @@ TABLE = [(a, True) for a in EQUAL] + [(a, False) for a in NOT_EQUAL] + [(a, None
 
 
 def test_the_table_is_whole():
-    assert len(TABLE) == len(dict(TABLE)) == 93
+    assert len(TABLE) == len(dict(TABLE)) == 98
 
 
 @pytest.mark.parametrize(("answer", "equal"), TABLE)
