@@ -1,16 +1,31 @@
 """evolteacher evolves instruction datasets with LLMs (Evol-Instruct).
 
-What is imported here is public and light; heavy packages are imported inside the functions that need them.
+What is named here is public. Each name is imported when it is first used, so that ``import evolteacher``, and with it
+``evolteacher --help``, costs next to nothing.
 """
 
-from evolteacher.backend import Backend, Workload
-from evolteacher.component import Component, free
-from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, Place, ReplyFilter, ResponseFilter, TextFilter
-from evolteacher.hookspecs import CommandTable, hookimpl
-from evolteacher.messages import Message, Prompt, Reply, Request, Role, Sampling, Usage
-from evolteacher.operator import Ask, Operator
-from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
-from evolteacher.seeds import Row, SeedReader
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evolteacher.backend import Backend, Workload
+    from evolteacher.component import Component, free
+    from evolteacher.filter import (
+        DatasetFilter,
+        Filter,
+        InstructionFilter,
+        Place,
+        ReplyFilter,
+        ResponseFilter,
+        TextFilter,
+    )
+    from evolteacher.hookspecs import CommandTable, hookimpl
+    from evolteacher.messages import Message, Prompt, Reply, Request, Role, Sampling, Usage
+    from evolteacher.operator import Ask, Operator
+    from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
+    from evolteacher.seeds import Row, SeedReader
 
 __version__ = "0.1.0"
 
@@ -48,3 +63,37 @@ __all__ = [
     "free",
     "hookimpl",
 ]
+
+_MODULES = {
+    "backend": ("Backend", "Workload"),
+    "component": ("Component", "free"),
+    "filter": (
+        "DatasetFilter",
+        "Filter",
+        "InstructionFilter",
+        "Place",
+        "ReplyFilter",
+        "ResponseFilter",
+        "TextFilter",
+    ),
+    "hookspecs": ("CommandTable", "hookimpl"),
+    "messages": ("Message", "Prompt", "Reply", "Request", "Role", "Sampling", "Usage"),
+    "operator": ("Ask", "Operator"),
+    "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
+    "seeds": ("Row", "SeedReader"),
+}
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+if not TYPE_CHECKING:  # a type checker that saw this would take every misspelt name for Any
+
+    def __getattr__(name: str) -> Any:
+        """Import a public name when it is first used."""
+        if name not in _HOME:
+            raise AttributeError(f"module 'evolteacher' has no attribute '{name}'")
+        value = globals()[name] = getattr(importlib.import_module(f"evolteacher.{_HOME[name]}"), name)
+        return value
+
+
+def __dir__() -> list[str]:
+    """Name what is public, imported yet or not."""
+    return sorted(__all__)
