@@ -371,7 +371,7 @@ def make_up(request: et.Request) -> str:
 def given_task(prompt: str) -> str:
     """Find the task that an evolving prompt asks to rewrite.
 
-    It stands between ``<given…>`` and its closing tag, as in our own prompts, or between the first heading line with the
+    It stands between ``<given…>`` and its closing tag, as in our prompts, or between the first heading line with the
     word "given" and the last with "rewritten", as in the papers'; without these, after the first line that ends in a
     colon; else it is the whole prompt.
     """
