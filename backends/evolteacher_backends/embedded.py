@@ -34,7 +34,9 @@ class Embedded(et.Backend, name="embedded"):
     min_p: float = Field(
         0.0, ge=0, le=1, description="Drop tokens less likely than this share of the likeliest; 0 is off."
     )
-    slots: int | None = et.free(None, ge=1, description="Requests answered at once; sized for the machine by default.")
+    slots: int | None = et.free(
+        None, ge=1, le=256, description="Requests answered at once; sized for the machine by default."
+    )
     threads: int | None = et.free(None, ge=1, description="Compute threads; one a core by default.")
     context: int | None = et.free(
         None,

