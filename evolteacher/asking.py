@@ -32,8 +32,8 @@ class Answerer:
         self._lock = asyncio.Lock()
         self._open = False
 
-    async def ready(self) -> Backend:
-        """Return the backend, open.
+    async def ready(self, progress: Progress) -> Backend:
+        """Return the backend, open; ``progress`` is told while it is being opened.
 
         Raises:
             FatalError: it cannot be opened.
@@ -41,7 +41,11 @@ class Answerer:
         if not self._open:
             async with self._lock:
                 if not self._open:
-                    await self._backend.open(self._workload)
+                    progress.opening += 1
+                    try:
+                        await self._backend.open(self._workload)
+                    finally:
+                        progress.opening -= 1
                     self._open = True
         return self._backend
 
@@ -165,7 +169,7 @@ class Asker:
         memory.asked += 1
         desk.progress.waiting += 1
         try:
-            reply = await desk.gate.call(await answerer.ready(), request)
+            reply = await desk.gate.call(await answerer.ready(desk.progress), request)
             outcome = REPLY
             text, odd = clean_text(reply.text)
             if odd:

@@ -20,6 +20,7 @@ class Progress:
         pending: lineages left pending.
         calls: replies bought by this process.
         waiting: calls that are queued or in flight.
+        opening: backends that are being opened, which may fetch a model and draw a bar of their own meanwhile.
         replayed: asks answered from the store.
         forked: asks answered from the run that was forked.
         prompt_tokens: of the calls bought.
@@ -37,6 +38,7 @@ class Progress:
     pending: int = 0
     calls: int = 0
     waiting: int = 0
+    opening: int = 0
     replayed: int = 0
     forked: int = 0
     prompt_tokens: int = 0
