@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evolteacher.backend import Backend, Workload
+    from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
+    from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.filter import (
         DatasetFilter,
         Filter,
@@ -24,7 +26,10 @@ if TYPE_CHECKING:
     from evolteacher.hookspecs import CommandTable, hookimpl
     from evolteacher.messages import Message, Prompt, Reply, Request, Role, Sampling, Usage
     from evolteacher.operator import Ask, Operator
+    from evolteacher.reading import read_rewritten
+    from evolteacher.recipe import Recipe
     from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
+    from evolteacher.runner import RunResult, arun, run
     from evolteacher.seeds import Row, SeedReader
 
 __version__ = "0.1.0"
@@ -32,18 +37,22 @@ __version__ = "0.1.0"
 __all__ = [
     "Ask",
     "Backend",
+    "Catalog",
     "CommandTable",
     "Component",
+    "ConvertReport",
     "DatasetFilter",
     "Evolution",
     "Filter",
     "Instruction",
     "InstructionFilter",
     "Lineage",
+    "MergeReport",
     "Message",
     "Operator",
     "Place",
     "Prompt",
+    "Recipe",
     "Record",
     "Reply",
     "ReplyFilter",
@@ -51,6 +60,7 @@ __all__ = [
     "ResponseFilter",
     "Role",
     "Row",
+    "RunResult",
     "Sampling",
     "Seed",
     "SeedReader",
@@ -60,13 +70,20 @@ __all__ = [
     "Verdict",
     "Workload",
     "__version__",
+    "arun",
+    "convert",
     "free",
     "hookimpl",
+    "merge",
+    "read_rewritten",
+    "run",
 ]
 
 _MODULES = {
     "backend": ("Backend", "Workload"),
+    "catalog": ("Catalog",),
     "component": ("Component", "free"),
+    "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "filter": (
         "DatasetFilter",
         "Filter",
@@ -79,7 +96,10 @@ _MODULES = {
     "hookspecs": ("CommandTable", "hookimpl"),
     "messages": ("Message", "Prompt", "Reply", "Request", "Role", "Sampling", "Usage"),
     "operator": ("Ask", "Operator"),
+    "reading": ("read_rewritten",),
+    "recipe": ("Recipe",),
     "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
+    "runner": ("RunResult", "arun", "run"),
     "seeds": ("Row", "SeedReader"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

@@ -12,7 +12,7 @@ from pathlib import Path
 import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.recipe import Recipe
-from evolteacher.run import arun, run
+from evolteacher.runner import arun, run
 from evolteacher_backends.scripted import Scripted
 
 LOG = os.environ.get("CALL_LOG")

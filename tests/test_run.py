@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import evolteacher as et
 from evolteacher.errors import NotAuthorised, PluginError, RunError, UsageError
 from evolteacher.history import lineage, records
-from evolteacher.run import arun, run
+from evolteacher.runner import arun, run
 from evolteacher.store import Store
 
 

@@ -52,7 +52,7 @@ def measure(seeds: str, out: str, rounds: int) -> None:
     """Run once and print one line of JSON."""
     from evolteacher.engine import Engine
     from evolteacher.recipe import Recipe
-    from evolteacher.run import run
+    from evolteacher.runner import run
 
     spent = {}
     original = Engine.run
