@@ -33,6 +33,7 @@ _CODE_MARKS = frozenset("()[]{}/\\%&@")
 
 _FENCE_LINE = re.compile(r"^[ \t]*(?:`{3,}|~{3,})[ \t]*[\w+#.-]*[ \t]*$", re.MULTILINE)
 _CODE_SPAN = re.compile(r"`([^`\n]+)`")
+_DRESS = re.compile(r"^[\W_]+|[\W_]+$")
 _TOKEN = re.compile(r"\w+(?:['\u2019][^\W\d_]+)?|\S")
 
 
@@ -94,10 +95,11 @@ class CopiedPrompt(et.InstructionFilter, name="copied-prompt"):
     operator declares, and, unless switched off, the phrases of the paper's and of WizardCoder's prompts: "given
     prompt", "rewritten prompt", "created prompt", "rewritten test", "#Given Test#" and their like.
 
-    Case and white space do not matter, a heading counts as the marker it repeats ("### Given Test" for
-    "#Given Test#"), and phrases match whole words. These are no copies: an identifier (``given_prompt``,
-    ``givenPrompt``); "given test" outside a heading, which programming tasks say of their test cases; a phrase that
-    the parent has too, for then the task is about it.
+    Case and white space do not matter, and phrases match whole words. A marker of several words in hashes, brackets
+    or the like is also found as a heading, a tag, bold text or a label at the start of a line: "### Given Test",
+    ``</given_task>``, "Given task:"; and by itself if an underscore joins its words. These are no copies: "given test"
+    in a sentence, as programming tasks say of their test cases; an identifier such as ``given_prompt`` where no marker
+    is called so; a phrase that the parent has too, for then the task is about it.
     """
 
     phrases: tuple[str, ...] = Field((), description="More phrases that must not appear in an instruction.")
@@ -131,13 +133,19 @@ PAPER_PHRASES = (
 
 @lru_cache(maxsize=512)
 def _phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """Return what matches a phrase: any white space between its words, whole words, a heading for its hashes."""
-    bare = phrase.strip("#:* \t\r\n") if phrase.startswith("#") else phrase.strip()
-    words = bare or phrase
-    heading = r"#[\s*]*" if bare and phrase.startswith("#") else ""
-    opening = r"(?<!\w)" if words[0].isalnum() and not heading else ""
-    closing = r"(?!\w)" if words[-1].isalnum() else ""
-    return re.compile(heading + opening + r"\s+".join(map(re.escape, words.split())) + closing, re.IGNORECASE)
+    """Return what finds a phrase, as it is or, for a marker of several words, in the other dress a model gives it."""
+    phrase = phrase.strip()
+    bare = _DRESS.sub("", phrase)
+    names = [re.escape(word) for word in re.split(r"[\s_-]+", bare)]
+    if bare != phrase and phrase[0] in "#<[*=" and len(names) > 1:
+        name = r"[\s_-]+".join(names) + r"(?!\w)"
+        forms = [rf"#[\s*]*{name}", rf"\*\*{name}[:\s]*\*\*", rf"[<\[]/?{name}", rf"^[^\w\n]*{name}[^\w\n]*:"]
+        if "_" in bare:
+            forms.append(rf"(?<!\w){'_'.join(names)}(?!\w)")
+    else:
+        words = r"\s+".join(map(re.escape, phrase.split()))
+        forms = [(r"(?<!\w)" if phrase[0].isalnum() else "") + words + (r"(?!\w)" if phrase[-1].isalnum() else "")]
+    return re.compile("|".join(forms), re.IGNORECASE | re.MULTILINE)
 
 
 class NoGain(et.InstructionFilter, name="no-gain"):

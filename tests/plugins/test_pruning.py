@@ -277,6 +277,27 @@ def test_copied_prompt_reads_the_operators_markers():
     assert rule.reject(evolution("Each given test has a name: sort.", markers=("Given test:",))) is None
 
 
+TAGS = ("<given_task>", "</given_task>", "<harder_task>", "</harder_task>")
+DRESSED = [
+    "Sort.\n\nHarder_task:", "Sort. </harder_task>", "<Harder Task>\nSort.", "## Harder task\nSort.",
+    "**Harder task**\nSort.", "Harder Task: sort.", "- harder-task: sort.", "[harder_task] sort",
+    "**Harder_Task:** sort", "As in the given_task, sort.", "</ harder_task>", "`</given_task>`",
+]  # fmt: skip
+UNDRESSED = [
+    "Complete the given task in order.", "This is a harder task than sorting.", "For each\ngiven task\nprint its name.",
+    "* Given task lists", "Call `given_tasks()`.", "regiven_task", "harder_task_list = []", "if a <harder: task()",
+]  # fmt: skip
+
+
+def test_copied_prompt_finds_a_marker_in_another_dress():
+    rule = make("copied-prompt")
+    missed = [text for text in DRESSED if rule.reject(evolution(text, markers=TAGS)) is None]
+    assert missed == [] and len(DRESSED) == 12
+    assert [text for text in UNDRESSED if rule.reject(evolution(text, markers=TAGS)) is not None] == []
+    assert rule.reject(evolution("Task: sort.", markers=("<task>",))) is None
+    assert rule.reject(evolution("<task> sort.", markers=("<task>",))) is not None
+
+
 def test_copied_prompt_takes_more_phrases_and_fewer():
     text = "As an AI model, sort the given prompt."
     assert make("copied-prompt", phrases=["as an ai"], paper_phrases=False).reject(evolution(text)) is not None
@@ -306,8 +327,8 @@ def test_a_copied_phrase_is_found_wherever_it_stands(text, phrase, case):
 HUGE = {
     "hashes": "#" * BIG, "spaced hashes": "# " * BIG, "space": "#" + " " * BIG, "given": "given  " * BIG,
     "ticks": "`" * BIG, "open ticks": "`a" * BIG, "fences": "```\n" * BIG, "the": "the " * BIG, "quotes": "'" * BIG,
-    "dots": "." * BIG, "long word": "a" * BIG, "apostrophes": "a'" * BIG, "nul": "\0" * BIG,
-    "braces": "{{ x }} %s {" * 10_000,
+    "dots": "." * BIG, "tags": "<" * BIG, "lines": "\n" * BIG, "bold": "**" * BIG, "long word": "a" * BIG,
+    "apostrophes": "a'" * BIG, "nul": "\0" * BIG, "braces": "{{ x }} %s {" * 10_000,
 }  # fmt: skip
 
 
@@ -319,7 +340,7 @@ def test_huge_texts_take_no_time_to_speak_of():
     rejected = {(name, text) for name in PLAIN for text in HUGE if on_text(name, HUGE[text]) is not None}
     assert len(rejected) < len(PLAIN) * len(HUGE)
     assert {text for name, text in rejected if name == "no-content"} == {
-        "hashes", "spaced hashes", "space", "ticks", "fences", "the", "dots", "nul",
+        "hashes", "spaced hashes", "space", "ticks", "fences", "the", "dots", "nul", "lines", "bold",
     }  # fmt: skip
 
 
