@@ -10,6 +10,7 @@ import codecs
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import IO, Any, NoReturn
 
 from evolteacher import Row
@@ -31,6 +32,7 @@ _STRUCTURE = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+("?)|[\[\]{}]')
 _BARE = re.compile(r'[^\s,:\[\]{}"]*')
 _LIST = re.compile(r"\s*:\s*(\[)?")
 _SPACE = re.compile(r"[ \t\r\n]*")
+_OPENING = '[{"'
 _PAIRS = {"]": "[", "}": "{"}
 
 
@@ -94,7 +96,7 @@ def line_rows(file: IO[bytes], name: str) -> Iterator[Row]:
                 file.seek(0)
                 yield from json_rows(file, name)
                 return
-        row = parsed(line, f"{name}:{number}", _LENIENT.decode)
+        row = parsed(line.rstrip(b"\r\n"), f"{name}:{number}", _LENIENT.decode)
         if not row.error or line.strip():
             yield row
 
@@ -123,25 +125,30 @@ class _Window:
         self.line = 1
         self.ended = False
         self.damaged = False
+        self.cut_off = False
         self._file = file
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("surrogateescape")
 
     def more(self) -> bool:
-        """Add to the text, as much again as it holds; tell whether there was any."""
+        """Add to the text, as much again as it holds; False where the end was known already.
+
+        Raises:
+            SeedError: it holds as much as a row may.
+        """
         if self.ended:
             return False
-        if len(self.text) - self.at > LARGEST_ROW:
+        held = len(self.text) - self.at
+        if held >= LARGEST_ROW:
             self.fail(
                 f"what begins here is over {LARGEST_ROW >> 20} MiB: is a bracket or quote missing? "
                 "(If the rows are a list within an object, name its key with the reader's option `key`)"
             )
-        data = self._file.read(max(CHUNK, len(self.text) - self.at))
+        data = self._file.read(min(max(CHUNK, held), LARGEST_ROW - held))
         self.ended = not data
-        added = self._decoder.decode(data, final=self.ended)
-        self.text = self.text[self.at :] + added
+        self.text = self.text[self.at :] + self._decoder.decode(data, final=self.ended)
         self.at = 0
         self.damaged = undecoded(self.text)
-        return bool(added) or not self.ended
+        return True
 
     def advance(self, to: int) -> None:
         """Leave behind what is before an offset."""
@@ -172,7 +179,7 @@ class _Window:
         Raises:
             SeedError: its quotes or brackets are not in pairs.
         """
-        if self.text[self.at] not in '[{"':
+        if self.text[self.at] not in _OPENING:
             match = _BARE.match(self.text, self.at)
             end = max(match.end() if match else 0, self.at + 1)
             return end if end < len(self.text) or self.ended else None
@@ -228,53 +235,57 @@ def _values(window: _Window, closing: str, *, ends_file: bool = True) -> Iterato
 
     A comma too many or too few is a row with an error.
     """
-    after_value = after_comma = False
+    before = ""
     while (char := window.peek()) and char != closing:
         where = f"{window.name}:{window.line}"
-        if char == ",":
-            if not after_value:
-                yield Row(where, error="a comma without a row before it")
-            window.advance(window.at + 1)
-            after_value, after_comma = False, True
-            continue
         if char in "]}":
             window.fail(f"a '{char}' has no counterpart")
-        if after_value and closing:
+        if char == ",":
+            if before != "value":
+                yield Row(where, error="a comma without a row before it")
+            window.advance(window.at + 1)
+            before = "comma"
+            continue
+        if before == "value" and closing:
             yield Row(where, error="a comma is missing before this row")
         yield _value(window, where)
-        after_value, after_comma = True, False
+        before = "value"
+    if closing:
+        yield from _list_end(window, before == "comma", ends_file)
+
+
+def _list_end(window: _Window, after_comma: bool, ends_file: bool) -> Iterator[Row]:
+    """Look at how a list ends: with its bracket, and with nothing but white space after it if it ends the file."""
     where = f"{window.name}:{window.line}"
-    if not char and closing:
-        yield Row(where, error="the list is never closed: is the file cut off?")
+    if not window.peek():
+        if not window.cut_off:
+            yield Row(where, error="the list is never closed: is the file cut off?")
         return
-    if after_comma and closing:
+    if after_comma:
         yield Row(where, error="a comma without a row after it")
-    if closing and ends_file:
-        window.advance(window.at + 1)
-        if window.peek():
-            yield Row(f"{window.name}:{window.line}", error="there is text after the list's end; it is left out")
+    window.advance(window.at + 1)
+    if ends_file and window.peek():
+        yield Row(f"{window.name}:{window.line}", error="there is text after the list's end; it is left out")
 
 
 def _value(window: _Window, where: str) -> Row:
     """Read the value at the window's place and advance past it."""
-    while True:
-        error: Exception | None = None
-        data: Any = None
-        end: int | None
-        try:
-            data, end = _STRICT.raw_decode(window.text, window.at)
-        except (ValueError, RecursionError) as caught:
-            error, end = caught, window.extent()
-        # A number at the window's edge may go on after it.
-        if end is not None and (end < len(window.text) or window.ended):
-            break
-        if not window.more():
-            if end is None:
-                return _cut_off(window, where)
-            break
+    data: Any = None
+    end: int | None = None
+    while end is None:
+        parsed_whole = False
+        # What a number ends with may be beyond the window's edge, so only its extent tells.
+        if window.text[window.at] in _OPENING:
+            with suppress(ValueError, RecursionError):
+                data, end = _STRICT.raw_decode(window.text, window.at)
+                parsed_whole = True
+        if not parsed_whole:
+            end = window.extent()
+        if end is None and not window.more():
+            return _cut_off(window, where)
     text = window.text[window.at : end]
     window.advance(end)
-    if error is None and not (window.damaged and undecoded(text)):
+    if parsed_whole and not (window.damaged and undecoded(text)):
         return Row(where, data)
     return parsed(text.encode("utf-8", "surrogateescape"), where, _LENIENT.decode)
 
@@ -302,6 +313,7 @@ def _cut_off(window: _Window, where: str) -> Row:
     except (ValueError, RecursionError):
         window.fail("the row that begins here never ends")
     window.advance(len(window.text))
+    window.cut_off = True
     return Row(where, error="the row never ends: is the file cut off?")
 
 
