@@ -11,13 +11,12 @@ from evolteacher.recipe import Recipe
 from evolteacher.yamlfile import dump
 
 
-def dataset_card(recipe: Recipe, summary: Summary, licences: Mapping[str, int], *, partial: str = "") -> str:
+def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "") -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
     Args:
         recipe: the experiment.
         summary: the run's sums.
-        licences: seeds by licence, as far as their rows name one.
         partial: why the dataset is not the whole one; empty when it is.
     """
     tags = ["evol-instruct", "synthetic"]
@@ -60,7 +59,7 @@ def dataset_card(recipe: Recipe, summary: Summary, licences: Mapping[str, int], 
     if summary.forked:
         parts.append(f"{summary.forked:,} replies were taken over from another run and not asked again.\n")
     parts.append("## Licence\n")
-    parts.append(_licence(licences))
+    parts.append(_licence(summary.licences))
     parts.append(f"## Recipe\n\n```yaml\n{dump(recipe.to_plain())}```\n")
     return "\n".join(parts)
 
@@ -70,12 +69,14 @@ def _round(number: int) -> str:
 
 
 def _licence(licences: Mapping[str, int]) -> str:
-    if not licences:
+    if not any(licences):
         return (
-            "The seeds' rows name no licence. What holds for them, and the terms of the models above, hold for this "
-            "dataset too: check both before you publish it.\n"
+            "No licence of the seeds is known (rows name it, or `seeds.licence` in the recipe). What holds for them, "
+            "and the terms of the models above, hold for this dataset too: check both before you publish it.\n"
         )
-    named = _table(("licence of the seed", "seeds"), [(name, f"{count:,}") for name, count in licences.items()])
+    named = _table(
+        ("licence of the seed", "seeds"), [(name or "unknown", f"{count:,}") for name, count in licences.items()]
+    )
     return f"{named}\nThe terms of the models above hold too: check both before you publish this dataset.\n"
 
 

@@ -89,6 +89,7 @@ class Summary:
         filters: (stage, filter) -> rejections; dataset filters have the stage ``dataset``.
         operators: operator -> (tried, kept).
         calls: outcomes stored, by backend key and model -> (calls, prompt tokens, completion tokens).
+        licences: licence -> seeds; the empty one for those of which none is known.
         forked: outcomes that were taken from another run.
         latency: seconds that backends took for all calls together.
         cost: US dollars paid by this folder, None where no price is known.
@@ -102,6 +103,7 @@ class Summary:
     filters: dict[tuple[str, str], int]
     operators: dict[str, tuple[int, int]]
     calls: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
+    licences: dict[str, int] = field(default_factory=dict)
     forked: int = 0
     latency: float = 0.0
     cost: float | None = None
@@ -156,6 +158,7 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         filters={(row[0], row[1]): row[2] for row in filters},
         operators={row[0]: (row[1], row[2]) for row in operators},
         calls={(row[0], row[1]): (row[2], row[3], row[4]) for row in calls},
+        licences=dict(one("SELECT licence, count(*) FROM seeds GROUP BY licence ORDER BY 2 DESC, 1").fetchall()),
         forked=one("SELECT count(*) FROM replies WHERE forked").fetchone()[0],
         latency=paid[0],
         cost=paid[1],

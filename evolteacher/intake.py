@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from evolteacher.catalog import Catalog
@@ -31,7 +32,8 @@ def seed_stream(recipe: Recipe, catalog: Catalog, report: SeedReport) -> Iterato
         on_bad_row=section.on_bad_row,
         report=report,
     )
-    return islice(seeds, section.limit)
+    licensed = (seed if seed.licence else replace(seed, licence=section.licence) for seed in seeds)
+    return islice(licensed, section.limit)
 
 
 def take_in(store: Store, recipe: Recipe, catalog: Catalog) -> SeedReport:

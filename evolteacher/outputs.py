@@ -50,9 +50,7 @@ def exports(recipe: Recipe, note: Callable[[str], None]) -> tuple[str, ...]:
     return EXPORTS
 
 
-def write_outputs(
-    store: Store, folder: Path, recipe: Recipe, formats: tuple[str, ...], licences: dict[str, int], partial: str
-) -> None:
+def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str, ...], partial: str) -> None:
     """Write what has settled, each file at once or not at all.
 
     Args:
@@ -60,7 +58,6 @@ def write_outputs(
         folder: the run folder.
         recipe: the experiment.
         formats: of :data:`EXPORTS`.
-        licences: seeds by licence.
         partial: why the dataset is not the whole one; empty when it is.
     """
     for name in formats:
@@ -70,7 +67,7 @@ def write_outputs(
         else:
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)
-    _write(folder / CARD, dataset_card(recipe, summarise(store), licences, partial=partial))
+    _write(folder / CARD, dataset_card(recipe, summarise(store), partial=partial))
 
 
 def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:

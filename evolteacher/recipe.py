@@ -40,6 +40,7 @@ class Seeds(Section):
     format: Format = Field("auto", description="The shape of a row; auto recognises each by itself.")
     instruction: str | None = Field(None, description="Name of the column that holds the instruction.")
     response: str | None = Field(None, description="Name of the column that holds the response.")
+    licence: str = Field("", description="Of the rows that name none, such as `cc-by-4.0`.")
     on_bad_row: Literal["skip", "fail"] = Field("skip", description="What a row that cannot be read costs.")
     answer: Literal["source", "missing"] = Field(
         "source", description="missing: seeds without a response are answered too; source: they only evolve."
@@ -100,6 +101,9 @@ class Recipe(Section):
     sampling: SamplingSection = SamplingSection()
     concurrency: int = Field(64, ge=1, le=100_000, description="Calls in flight at once.")
     limits: Limits = Limits()
+    synchronous: Literal["normal", "full"] = Field(
+        "normal", description="full: a power cut loses no commit either; normal survives kill -9 at twice the speed."
+    )
     export: tuple[str, ...] | None = Field(None, description="Formats to write; by default all that can be.")
     origin: Path | None = Field(None, exclude=True)
 
@@ -208,9 +212,9 @@ class Recipe(Section):
 
         The seeds' place and form are no part of it: their content is compared with what the folder holds.
         """
-        free = {"name", "description", "concurrency", "limits", "export", "evolteacher", "seeds"}
+        free = {"name", "description", "concurrency", "limits", "synchronous", "export", "evolteacher", "seeds"}
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
-        plain["seeds"] = {"answer": self.seeds.answer}
+        plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}
         plain["sampling"] = {role: asdict(self.sampling.of(role)) for role in ROLES}
         return plain
 

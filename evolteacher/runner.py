@@ -137,7 +137,7 @@ class Run:
         with ExitStack() as stack:
             self._make_folder()
             stack.enter_context(locked(self.folder))
-            store = stack.enter_context(Store(self.folder / DATABASE))
+            store = stack.enter_context(Store(self.folder / DATABASE, full_sync=self.recipe.synchronous == "full"))
             check_experiment(store, self.recipe)
             report = take_in(store, self.recipe, self.catalog)
             for line in report.lines()[1:]:
@@ -148,16 +148,22 @@ class Run:
             forked = self._fork(store, fork, stack)
             seeds = store.seed_count()
             self.progress.seeds, self.progress.rounds = seeds, self.recipe.rounds
-            licences = dict(report.licences)
             resumed = store.reply_count() > 0
             self._tell("run_started", RunStarted(self.folder, self.recipe.name, seeds, self.recipe.rounds, resumed))
             try:
                 await self._evolve(store, forked, seeds)
                 self._drop(store)
             except BaseException as error:
-                write_outputs(store, self.folder, self.recipe, formats, licences, _why(error))
+                self._write_partial(store, formats, _why(error))
                 raise
-            return self._finish(store, formats, licences)
+            return self._finish(store, formats)
+
+    def _write_partial(self, store: Store, formats: tuple[str, ...], why: str) -> None:
+        """Write what has settled; where even that fails, the error that stopped the run is the one to be seen."""
+        try:
+            write_outputs(store, self.folder, self.recipe, formats, why)
+        except EvolteacherError as error:
+            self.note(f"the dataset so far could not be written: {error}")
 
     def _make_folder(self) -> None:
         try:
@@ -206,13 +212,13 @@ class Run:
             )
             self.progress.filters[use.label] += len(dropped)
 
-    def _finish(self, store: Store, formats: tuple[str, ...], licences: dict[str, int]) -> RunResult:
+    def _finish(self, store: Store, formats: tuple[str, ...]) -> RunResult:
         progress, pending = self.progress, self.progress.pending
         reason = ""
         if pending:
             reason = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()[0]
         partial = f"{pending:,} lineages are not finished ({reason})." if pending else ""
-        write_outputs(store, self.folder, self.recipe, formats, licences, partial)
+        write_outputs(store, self.folder, self.recipe, formats, partial)
         summary = summarise(store)
         rejected = sum(summary.rejected.values())
         finished = RunFinished(self.folder, summary.records, rejected, pending, replayed=not progress.calls)

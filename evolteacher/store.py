@@ -332,6 +332,8 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
         return f"{path}: the disk is full ({text}); free some space and run the same command again: nothing is lost"
     if "readonly" in text or "unable to open" in text:
         return f"{path}: cannot be written ({text}); check the folder's permissions, or choose another with --out"
+    if "no such table" in text:
+        return f"{path}: this SQLite file is no evolteacher run ({text}); check the folder's name"
     if "malformed" in text or "not a database" in text:
         return f"{path}: this is no intact run database ({text}); restore it from a backup or choose another --out"
     return f"{path}: the run's database failed: {text}"
