@@ -220,6 +220,8 @@ class Store:
             rows = self._db.execute("SELECT ord, id FROM seeds WHERE ord = ?", (int(prefix),)).fetchall()
             if rows:
                 return [(row[0], row[1].hex()) for row in rows]
+        if not all(char in "0123456789abcdefABCDEF" for char in prefix):
+            return []
         query = "SELECT ord, id FROM seeds WHERE lower(hex(id)) LIKE ? ORDER BY ord LIMIT 10"
         return [(row[0], row[1].hex()) for row in self._db.execute(query, (f"{prefix.lower()}%",))]
 

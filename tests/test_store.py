@@ -1,0 +1,134 @@
+"""The run's SQLite file."""
+
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evolteacher.errors import RunError
+from evolteacher.messages import Reply, Usage
+from evolteacher.record import Instruction, Seed
+from evolteacher.store import NewReply, StepRow, Store
+
+LINEAGE = bytes(range(16))
+
+
+def new(nth="0", fingerprint=b"f" * 16, text="answer", **more):
+    reply = Reply(text, Usage(3, 4), "stop", "model", 0.5, 0.25)
+    return NewReply(LINEAGE, (1, "evolve", nth, fingerprint), more.get("outcome", "reply"), reply, "evolve", "[]")
+
+
+def step(round, child="c"):
+    return StepRow(round, "op", round, 0, child, "response", "", "", None, None)
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "run.db") as store:
+        yield store
+
+
+def test_a_reply_comes_back_as_it_was(store):
+    row = store.add_reply(new())
+    found = store.replies(LINEAGE)
+    assert found == {(1, "evolve", "0", b"f" * 16): (row, "reply", new().reply)}
+    assert store.replies(b"x" * 16) == {}
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"])))
+def test_every_text_comes_back_as_it_was(tmp_path_factory, text):
+    with Store(tmp_path_factory.mktemp("store") / "run.db") as store:
+        store.add_reply(new(text=text))
+        store.add_seeds(0, [Seed(Instruction(text), text, text)])
+        assert next(iter(store.replies(LINEAGE).values())).reply.text == text
+        assert list(store.seeds()) == [(0, Seed(Instruction(text), text, text))]
+
+
+def test_replies_are_append_only_one_a_slot_and_request(store):
+    store.add_reply(new())
+    with pytest.raises(RunError, match="UNIQUE"):
+        store.add_reply(new(text="another answer to the same request"))
+    store.add_reply(new(fingerprint=b"g" * 16))
+    store.add_reply(new(nth="1"))
+    assert store.reply_count() == 3
+
+
+def test_a_reply_is_on_disk_when_add_reply_returns(store, tmp_path):
+    store.add_reply(new())
+    with sqlite3.connect(tmp_path / "run.db") as other:
+        assert other.execute("SELECT text FROM replies").fetchall() == [("answer",)]
+
+
+def test_seeds_stream_in_order_across_chunks_and_up_to_a_limit(store):
+    seeds = [Seed(Instruction(f"task {n}")) for n in range(23)]
+    store.add_seeds(0, seeds[:10])
+    store.add_seeds(10, seeds[10:])
+    assert list(store.seeds(chunk=5)) == list(enumerate(seeds))
+    assert [order for order, _ in store.seeds(limit=7, chunk=3)] == list(range(7))
+    assert store.longest_seed() == len("task 22")
+
+
+def test_a_lineage_is_rewritten_whole_and_only_when_something_changed(store):
+    store.write_lineage(3, [step(0), step(1), step(2)], "interrupted")
+    before = store.query("SELECT total_changes()").fetchone()
+    store.write_lineage(3, [step(0), step(1), step(2)], "interrupted")
+    assert store.query("SELECT total_changes()").fetchone() == before
+    store.write_lineage(3, [step(0), step(1, "other")], "")
+    assert store.query("SELECT round, child FROM steps ORDER BY round").fetchall() == [(0, "c"), (1, "other")]
+    assert store.query("SELECT ord, pending FROM lineages").fetchall() == [(3, "")]
+
+
+def test_a_transaction_that_fails_changes_nothing(store):
+    store.write_lineage(0, [step(0)], "")
+    with pytest.raises(RunError):
+        store.write_lineage(0, [step(0), step(0)], "")
+    assert store.query("SELECT count(*) FROM steps").fetchone() == (1,)
+
+
+def test_lineages_are_found_by_number_or_by_the_beginning_of_their_id(store):
+    seeds = [Seed(Instruction(f"task {n}")) for n in range(40)]
+    store.add_seeds(0, seeds)
+    wanted = seeds[17].instruction.id
+    assert store.find_lineage("17") == [(17, wanted)]
+    assert store.find_lineage(wanted) == [(17, wanted)]
+    assert (17, wanted) in store.find_lineage(wanted[:6].upper())
+    assert store.find_lineage("%") == []
+    assert store.find_lineage("zz") == []
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_the_option_for_power_cuts_is_set(tmp_path, full):
+    with Store(tmp_path / "run.db", full_sync=full) as store:
+        assert store.query("PRAGMA synchronous").fetchone() == (2 if full else 1,)
+        assert store.query("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_is_no_run_is_said_to_be_none(tmp_path):
+    with pytest.raises(RunError, match="there is no run here"):
+        Store(tmp_path / "nothing" / "run.db", read_only=True)
+    (tmp_path / "text.db").write_text("this is text, and long enough to be looked at as a database file")
+    with pytest.raises(RunError, match="no intact run database"):
+        Store(tmp_path / "text.db")
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE t (x)")
+    with pytest.raises(RunError, match="no evolteacher run"):
+        Store(tmp_path / "other.db", read_only=True)
+    (tmp_path / "folder.db").mkdir()
+    with pytest.raises(RunError, match=r"folder\.db"):
+        Store(tmp_path / "folder.db")
+
+
+def test_a_run_of_a_newer_evolteacher_is_refused(tmp_path):
+    with Store(tmp_path / "run.db") as store:
+        store.set_meta("schema", 99)
+    with pytest.raises(RunError, match="another version"):
+        Store(tmp_path / "run.db")
+
+
+def test_a_reader_beside_the_writer_changes_nothing(store, tmp_path):
+    store.add_reply(new())
+    with Store(tmp_path / "run.db", read_only=True) as reader:
+        assert reader.reply_count() == 1
+        with pytest.raises(RunError, match="readonly"):
+            reader.set_meta("x", 1)
