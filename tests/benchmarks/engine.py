@@ -88,7 +88,7 @@ def measure(seeds: str, out: str, rounds: int) -> None:
 def child(seeds: str, out: str, rounds: int) -> dict:
     """Measure in a fresh process."""
     command = [sys.executable, __file__, "--measure", seeds, out, str(rounds)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
 def bare_read(database: Path) -> int:
