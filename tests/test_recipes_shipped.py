@@ -1,0 +1,158 @@
+"""The recipes that ship: they load, say what they claim, and the quickstart runs to its end."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+import evolteacher as et
+from evolteacher.catalog import Catalog
+from evolteacher.messages import ROLES
+from evolteacher.recipe import Recipe
+from evolteacher.shipped import recipe_names, shipped_folder
+
+NAMES = ["evol-teacher", "quickstart", "wizardcoder"]
+FIVE = ["add-constraints", "rare-requirement", "more-steps", "misdirection", "complexity"]
+SEEDS = "seeds/quickstart.jsonl"
+
+
+@pytest.fixture(scope="module")
+def catalog():
+    return Catalog.load()
+
+
+def text_of(name: str) -> str:
+    return (shipped_folder() / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
+    return {use.label: use.on for use in recipe.filters}
+
+
+def test_three_recipes_ship(catalog):
+    assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == NAMES
+    assert set(NAMES) <= set(recipe_names(catalog))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_loads_by_name_and_is_called_as_its_file(name, catalog):
+    recipe = Recipe.load(name, catalog=catalog)
+    assert recipe.name == name
+    assert recipe.description.endswith(".")
+    assert Recipe.from_dict(recipe.to_plain(), catalog=catalog).experiment() == recipe.experiment()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_names_the_schema_for_editors_and_no_secret(name):
+    text = text_of(name)
+    assert text.startswith("# yaml-language-server: $schema=recipe.schema.json\n#\n")
+    assert all(key.startswith("env:") for key in re.findall(r"api_key: *([^,}\s]+)", text))
+    assert max(map(len, text.splitlines())) <= 120
+
+
+def test_quickstart_is_small_and_asks_no_judge(catalog):
+    recipe = Recipe.load("quickstart", catalog=catalog)
+    assert (recipe.seeds.limit, recipe.rounds) == (4, 2)
+    assert not any(use.component.asks() for use in recipe.filters)
+    assert {recipe.backends[recipe.backend_of(role)].component.name for role in ROLES} == {"embedded"}
+    assert recipe.backends["evolve"].component.model == "qwen2.5-coder-0.5b-instruct"
+    calls = recipe.seeds.limit * recipe.rounds
+    most = calls * (recipe.sampling.of("evolve").max_tokens + recipe.sampling.of("respond").max_tokens)
+    assert most <= 180 * 30, "at 30 tokens a second the worst case takes more than three minutes"
+
+
+def test_evol_teacher_has_the_originals_settings(catalog):
+    recipe = Recipe.load("evol-teacher", catalog=catalog)
+    assert recipe.seeds_source() == "hf:sahil2801/CodeAlpaca-20k"
+    assert (recipe.rounds, recipe.on_pruned, recipe.choose, recipe.concurrency) == (3, "retire", "uniform", 50)
+    assert [recipe.sampling.of(role) for role in ROLES] == [et.Sampling(1.0, 0.9, 2048, (), None)] * 3
+    assert [use.label for use in recipe.operators] == FIVE
+    both, one = ("instruction", "response"), ("instruction",)
+    assert places(recipe) == {
+        "empty": both,
+        "few-words": both,
+        "non-ascii-start": both,
+        "long-instruction": one,
+        "long-response": ("response",),
+    }
+    options = {use.label: use.component.options() for use in recipe.filters}
+    assert options["few-words"] == {"words": 3}
+    assert options["long-instruction"] == {"tokens": 1000} and options["long-response"] == {"tokens": 2000}
+    assert {recipe.backend_of(role) for role in ROLES} == {"evolve"}
+    assert recipe.backends["evolve"].component.options()["model"] == "openai/gpt-3.5-turbo"
+
+
+def test_wizardcoder_has_the_papers_rules(catalog):
+    recipe = Recipe.load("wizardcoder", catalog=catalog)
+    assert (recipe.rounds, recipe.on_pruned) == (3, "retry")
+    assert [use.label for use in recipe.operators] == FIVE
+    assert {use.label: use.weight for use in recipe.operators}["complexity"] < 1
+    assert {"no-gain", "sorry", "no-content", "copied-prompt", "truncated"} <= set(places(recipe))
+    assert places(recipe)["few-words"] == ("instruction",)
+    assert [use.label for use in recipe.filters if use.component.asks()] == ["no-gain"]
+    assert recipe.sampling.of("evolve") == et.Sampling(1.0, 0.9, 2048)
+
+
+def test_the_commands_and_settings_in_the_comments_are_real(catalog):
+    changed = Recipe.load("evol-teacher", catalog=catalog, set=["backends.evolve.litellm.model=openai/gpt-4.1-mini"])
+    assert changed.backends["evolve"].component.options()["model"] == "openai/gpt-4.1-mini"
+    comment = re.search(r"#   - add-constraints:\n(?:#.*\n)+", text_of("evol-teacher")).group()
+    operators = YAML(typ="safe").load(comment.replace("#   ", "").replace("\n#", "\n"))
+    plain = {**YAML(typ="safe").load(text_of("evol-teacher")), "operators": operators}
+    (use,) = Recipe.from_dict(plain, catalog=catalog).operators
+    assert use.component.extract == "whole"
+    judge = re.search(r"# or another: (\{.*\})", text_of("wizardcoder")).group(1)
+    other = Recipe.load("wizardcoder", catalog=catalog, set=[f"backends.judge={judge}"])
+    assert other.backend_of("judge") == "judge" and other.backend_of("evolve") == "evolve"
+
+
+def test_quickstarts_seeds_are_twelve_whole_examples():
+    lines = (shipped_folder() / SEEDS).read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert len(rows) == len({row["instruction"] + row["input"] for row in rows}) == 12
+    assert all(list(row) == ["instruction", "input", "output"] for row in rows)
+    assert all(len(row["instruction"].split()) > 5 and row["output"].strip() for row in rows)
+    assert max(len(row["output"]) for row in rows) < 500
+
+
+def test_quickstarts_answers_are_right():
+    rows = [json.loads(line) for line in (shipped_folder() / SEEDS).read_text(encoding="utf-8").splitlines()]
+    names: dict = {}
+    code = [row["output"] for row in rows if re.search(r"^(def|class) ", row["output"], re.MULTILINE)]
+    for answer in code:
+        exec(answer[re.search(r"^(def|class) ", answer, re.MULTILINE).start() :], names)
+    assert len(code) == 5
+    assert [names["longest_word"](text) for text in ("a bb cc", "")] == ["bb", ""]
+    assert names["count_characters"]("aab") == {"a": 2, "b": 1}
+    assert names["average"]([1, 2, 3]) == 2
+    assert [text for text in ("([]{})", "(]", "(", ")", "a") if names["balanced"](text)] == ["([]{})", "a"]
+    account = names["Account"](5)
+    account.withdraw(5)
+    with pytest.raises(ValueError, match="at most the balance"):
+        account.withdraw(1)
+    (time_of_day,) = [row["output"] for row in rows if row["output"].startswith("^")]
+    times = ["00:00", "23:59", "24:00", "7:00", "12:60", "12:30:00"]
+    assert [text for text in times if re.search(time_of_day, text)] == ["00:00", "23:59"]
+    (query,) = [row["output"] for row in rows if row["output"].startswith("SELECT")]
+    database = sqlite3.connect(":memory:")
+    database.executescript(
+        "CREATE TABLE customers (id, name); CREATE TABLE orders (id, customer_id, amount);"
+        "INSERT INTO customers VALUES (1, 'Ada'), (2, 'Bo'); INSERT INTO orders VALUES (1, 1, 5), (2, 2, 9), (3, 1, 1);"
+    )
+    assert database.execute(query).fetchall() == [("Bo", 9), ("Ada", 6)]
+    database.close()
+    (listing,) = [row for row in rows if row["input"].startswith("[x * y")]
+    assert listing["output"].startswith(str(eval(listing["input"])) + "\n")
+
+
+def test_quickstart_runs_to_its_end_with_scripted_answers(tmp_path: Path):
+    recipe = Recipe.load("quickstart", backend="scripted")
+    result = et.run(recipe, tmp_path / "run")
+    assert (result.pending, result.summary.seeds, result.summary.kept[0]) == (0, 4, 4)
+    rows = json.loads((tmp_path / "run" / "dataset.json").read_text(encoding="utf-8"))
+    assert len(rows) == result.records > 4
