@@ -1,0 +1,216 @@
+"""The progress of a run on stderr: a table that renews itself on a terminal, else a line now and then.
+
+A thread looks at the run's counters; the run itself knows nothing of it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from evolteacher.cli.terminal import console, count, duration, note, plain
+from evolteacher.progress import Progress
+
+LOOKS_PER_SECOND = 4
+SECONDS_BETWEEN_LINES = 10.0
+ROUNDS_SHOWN = 6
+FILTERS_SHOWN = 4
+
+
+@dataclass
+class Pace:
+    """How fast a run is, by the time in which it bought replies; what a resume replays would make it look faster.
+
+    Attributes:
+        seconds: spent so far, without the intervals in which stored replies were replayed.
+        rounds: rounds that lineages left in that time.
+        tokens: completion tokens bought in that time.
+    """
+
+    seconds: float = 0.0
+    rounds: int = 0
+    tokens: int = 0
+    _seen: tuple[float, int, int, int] | None = None
+
+    def look(self, progress: Progress, now: float) -> None:
+        """Take the counters' growth since the last look into account."""
+        replayed = progress.replayed + progress.forked
+        seen = (now, sum(progress.left.values()), progress.completion_tokens, replayed)
+        if self._seen is not None and self._seen[3] == replayed and progress.calls + progress.waiting:
+            self.seconds += seen[0] - self._seen[0]
+            self.rounds += seen[1] - self._seen[1]
+            self.tokens += seen[2] - self._seen[2]
+        self._seen = seen
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Completion tokens a second; None before the first reply."""
+        return self.tokens / self.seconds if self.tokens and self.seconds > 0 else None
+
+    def seconds_left(self, progress: Progress) -> float | None:
+        """Return the seconds until every lineage has left its last round, at the pace so far; None while unknown."""
+        left = progress.seeds * progress.rounds - sum(progress.left.values())
+        return left * self.seconds / self.rounds if left and self.rounds and self.seconds > 1 else None
+
+
+class Display:
+    """Shows a run's counters while the block lasts.
+
+    Args:
+        progress: the counters.
+        concurrency: most calls in flight at once.
+    """
+
+    def __init__(self, progress: Progress, concurrency: int) -> None:
+        self.progress = progress
+        self.concurrency = concurrency
+        self.pace = Pace()
+        self.stopping = False
+        self._console = console(stderr=True)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
+        self._live: Live | None = None
+        self._announced = False
+        self._said = ""
+
+    def __enter__(self) -> Self:
+        """Begin to look."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Look a last time, and give the terminal back as it was."""
+        self._over.set()
+        self._thread.join()
+        self._hide()
+        if not self._console.is_terminal and self.progress.seeds:
+            self._say()
+
+    def note(self, line: str) -> None:
+        """Show a line for good, above the table."""
+        if self._live is not None:
+            self._console.print(Text(plain(line)))
+        else:
+            note(line)
+
+    @property
+    def terminal(self) -> bool:
+        """Whether stderr is a terminal."""
+        return self._console.is_terminal
+
+    def _watch(self) -> None:
+        said = time.monotonic()
+        while not self._over.wait(1 / LOOKS_PER_SECOND):
+            now = time.monotonic()
+            self.pace.look(self.progress, now)
+            if self.stopping and not self._announced:
+                self._announced = True
+                self.note("stopping: what has settled is being written (Ctrl-C again ends at once)")
+            if self._console.is_terminal:
+                self._renew()
+            elif now - said >= SECONDS_BETWEEN_LINES and self.progress.seeds:
+                said = now
+                self._say()
+
+    def _renew(self) -> None:
+        # A backend that is being opened may fetch a model and draws a bar of its own.
+        progress = self.progress
+        begun = progress.calls + progress.replayed + progress.forked > 0
+        if progress.opening or not begun:
+            self._hide()
+            return
+        if self._live is None:
+            self._live = Live(console=self._console, transient=True, auto_refresh=False)
+            self._live.start()
+        self._live.update(self.table(), refresh=True)
+
+    def _hide(self) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _say(self) -> None:
+        line = self.line()
+        if line != self._said:
+            self._said = line
+            note(line)
+
+    def line(self) -> str:
+        """Return the counters as one line."""
+        progress = self.progress
+        parts = [
+            duration(progress.seconds),
+            f"lineages {progress.lineages:,}/{progress.seeds:,}",
+            f"calls {self._calls()}",
+            f"kept {sum(progress.kept.values()) - progress.kept[0]:,}",
+            f"rejected {sum(progress.rejected.values()):,}",
+        ]
+        return "  ".join([*parts, *self._speed()])
+
+    def table(self) -> Group:
+        """Return the counters as a table of at most 80 columns and a dozen lines."""
+        progress = self.progress
+        bars = Table.grid(padding=(0, 2))
+        bars.add_column(style="dim", no_wrap=True)
+        bars.add_column(width=30)
+        bars.add_column(justify="right", no_wrap=True)
+        bars.add_column(no_wrap=True)
+        bars.add_row(" lineages", _bar(progress.lineages, progress.seeds), f"{progress.lineages:,}/{progress.seeds:,}")
+        for round in self._rounds():
+            settled = f"{progress.kept[round]:,} kept, {progress.rejected[round]:,} rejected"
+            left = progress.left[round]
+            bars.add_row(f" round {round}", _bar(left, progress.seeds), f"{left:,}/{progress.seeds:,}", settled)
+        facts = Table.grid(padding=(0, 2))
+        facts.add_column(style="dim", no_wrap=True)
+        facts.add_column()
+        facts.add_row(" calls   ", self._calls())
+        if progress.filters:
+            facts.add_row(" rejected", self._filters())
+        if progress.pending:
+            facts.add_row(" pending ", Text(f"{count(progress.pending, 'lineage')}: the retries ran out", "yellow"))
+        facts.add_row(" time    ", " · ".join([duration(progress.seconds), *self._speed()]))
+        return Group(bars, facts)
+
+    def _rounds(self) -> range:
+        """Return the rounds to show: all where they are few, else those that lineages are in, and the one before."""
+        progress = self.progress
+        if progress.rounds <= ROUNDS_SHOWN:
+            return range(1, progress.rounds + 1)
+        open_rounds = (r for r in range(1, progress.rounds + 1) if progress.left[r] < progress.seeds)
+        first = max(1, min(next(open_rounds, progress.rounds) - 1, progress.rounds - ROUNDS_SHOWN + 1))
+        return range(first, first + ROUNDS_SHOWN)
+
+    def _calls(self) -> str:
+        progress = self.progress
+        parts = [f"{progress.calls:,} done", f"{min(progress.waiting, self.concurrency):,} in flight"]
+        if progress.replayed:
+            parts.append(f"{progress.replayed:,} replayed")
+        if progress.forked:
+            parts.append(f"{progress.forked:,} from the forked run")
+        return ", ".join(parts)
+
+    def _filters(self) -> str:
+        most = self.progress.filters.most_common()
+        shown = [f"{name} {number:,}" for name, number in most[:FILTERS_SHOWN]]
+        rest = sum(number for _, number in most[FILTERS_SHOWN:])
+        return ", ".join([*shown, *([f"others {rest:,}"] if rest else [])])
+
+    def _speed(self) -> list[str]:
+        rate, left = self.pace.tokens_per_second, self.pace.seconds_left(self.progress)
+        speed = [] if rate is None else [f"{rate:,.0f} tokens/s" if rate >= 10 else f"{rate:.1f} tokens/s"]
+        return speed if left is None else [*speed, f"about {duration(left)} to go"]
+
+
+def _bar(done: int, of: int) -> ProgressBar:
+    return ProgressBar(total=max(of, 1), completed=done, width=30)

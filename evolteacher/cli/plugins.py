@@ -1,0 +1,186 @@
+"""``evolteacher plugins``: what is installed and who brought it; one component with its options."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import typer
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from evolteacher.catalog import Catalog, Entry, Plugin
+from evolteacher.cli.terminal import emit, load_catalog, plain
+from evolteacher.component import Component
+from evolteacher.errors import UsageError, did_you_mean
+from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.operator import Operator
+from evolteacher.record import Instruction
+from evolteacher.schema import option_rows
+
+EXAMPLE = "Write a function that reverses a string."
+"""The instruction for which an operator's prompt is shown."""
+
+KINDS = ("operator", "filter", "backend", "seed reader")
+
+_ITEM = re.compile(r"\s*([-*]|\d+[.)]) ")
+
+app = typer.Typer(
+    help="List what is installed and who brought it, or show one with its options.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def plugins(context: typer.Context) -> None:
+    """List operators, filters, backends, seed readers and commands, and the plugins that bring them."""
+    if context.invoked_subcommand is not None:
+        return
+    catalog = load_catalog(quiet=True)
+    brought = catalog.entries()
+    sections = {
+        f"{kind}s": [(e.cls.name, e.plugin.name, first_line(e)) for e in brought if e.cls.kind == kind]
+        for kind in KINDS
+    }
+    sections["commands"] = [(name, "", help) for name, (_, help) in sorted(catalog.commands().items())]
+    sections["plugins"] = [(p.name, _distribution(p), "") for p in catalog.plugins if not p.error]
+    sections["left out"] = [(p.name, _distribution(p), p.error) for p in catalog.plugins if p.error]
+    width = max(len(plain(name)) for rows in sections.values() for name, _, _ in rows) + 2
+    for title, rows in sections.items():
+        _section(title, rows, width)
+    emit(Text("`evolteacher plugins show NAME` shows documentation and options."))
+
+
+@app.command("show")
+def show_component(
+    name: Annotated[
+        str, typer.Argument(help="A name, or plugin/name where two plugins share one.", show_default=False)
+    ],
+) -> None:
+    """Show a component's documentation and options; of an operator also what it asks."""
+    catalog = load_catalog()
+    found = _find(catalog, name)
+    for index, entry in enumerate(found):
+        if index:
+            emit(Text())
+        _show(entry, ambiguous=sum(other.cls.name == entry.cls.name for other in catalog.entries(entry.cls.kind)) > 1)
+
+
+def first_line(entry: Entry) -> str:
+    """Return the first paragraph of a component's documentation, on one line."""
+    return plain(reflowed(entry.cls.documentation()).partition("\n")[0])
+
+
+def reflowed(documentation: str) -> str:
+    """Return a docstring for a terminal: a paragraph or a list's item a line, code and tables as they are."""
+    blocks = []
+    for block in documentation.split("\n\n"):
+        if block.startswith((" ", "=", "#", "|", ">")):
+            blocks.append(block)
+            continue
+        lines: list[str] = []
+        for line in block.splitlines():
+            if lines and not _ITEM.match(line):
+                lines[-1] += f" {line.strip()}"
+            else:
+                lines.append(line)
+        blocks.append("\n".join(lines).replace("``", "`"))
+    return "\n\n".join(blocks)
+
+
+def _distribution(plugin: Plugin) -> str:
+    return plain(f"{plugin.distribution} {plugin.version}".strip())
+
+
+def _section(title: str, rows: list[tuple[str, str, str]], width: int) -> None:
+    if not rows:
+        return
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, min_width=width)
+    table.add_column(no_wrap=True, min_width=8)
+    table.add_column(overflow="fold")
+    for name, origin, words in rows:
+        table.add_row(f"  {plain(name)}", Text(plain(origin), "dim"), Text(plain(words)))
+    emit(Text(title, "bold"), table, Text())
+
+
+def _find(catalog: Catalog, name: str) -> list[Entry]:
+    plugin, _, short = name.rpartition("/")
+    entries = catalog.entries()
+    found = [e for e in entries if e.cls.name == short]
+    if plugin:
+        found = [e for e in found if plugin in (e.plugin.name, e.plugin.distribution)]
+    if not found:
+        known = {e.qualified if plugin else e.cls.name for e in entries}
+        raise UsageError(f"nothing that is installed is called '{name}'.{did_you_mean(name, known)}")
+    return found
+
+
+def _show(entry: Entry, *, ambiguous: bool) -> None:
+    cls, plugin = entry.cls, entry.plugin
+    written = entry.qualified if ambiguous else cls.name
+    origin = f"{plugin.name} ({_distribution(plugin)})" if plugin.distribution else plugin.name
+    kind = "dataset filter" if issubclass(cls, DatasetFilter) else cls.kind
+    article = "an" if kind[0] in "aeiou" else "a"
+    emit(Text.assemble((written, "bold"), f": {article} {kind}, brought by {plain(origin)}"), Text())
+    emit(Text(plain(reflowed(cls.documentation()) or "It has no documentation.")), Text())
+    rows = option_rows(cls)
+    if rows:
+        emit(Text("Options", "bold"), _options(rows), Text())
+    else:
+        emit(Text("It has no options."), Text())
+    emit(Text("In a recipe", "bold"), _indented(_usage(entry, written)), Text())
+    if issubclass(cls, Operator | Filter):
+        emit(Text(_reserved(cls)))
+    if issubclass(cls, Operator):
+        _show_prompt(cls)
+
+
+def _options(rows: list[tuple[str, str, str, str]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading, fold in (("  option", False), ("type", True), ("default", True), ("what it does", True)):
+        table.add_column(heading, no_wrap=not fold, overflow="fold")
+    for name, kind, default, description in rows:
+        table.add_row(f"  {plain(name)}", Text(plain(kind)), Text(plain(default)), Text(plain(description)))
+    return table
+
+
+def _usage(entry: Entry, written: str) -> str:
+    cls = entry.cls
+    if cls.kind == "backend":
+        return f"backends:\n  evolve: {written}"
+    if cls.kind == "seed reader":
+        return f"seeds: {{path: FILE, reader: {written}}}"
+    lists = "operators" if issubclass(cls, Operator) else "dataset_filters"
+    key = "filters" if issubclass(cls, Filter) and not issubclass(cls, DatasetFilter) else lists
+    return f"{key}:\n  - {written}"
+
+
+def _reserved(cls: type[Component]) -> str:
+    words = ["as (another label)"]
+    if issubclass(cls, Operator):
+        words = ["weight (how often it is drawn)", *words, "backend (who answers it)"]
+    if issubclass(cls, Filter):
+        words += ["backend (who answers it)"] if cls.asks() else []
+        words += [f"on ({', '.join(cls.allowed_on)}; by default {', '.join(cls.default_on)})"] if cls.allowed_on else []
+    return f"Beside its options it takes: {', '.join(words)}."
+
+
+def _show_prompt(cls: type[Operator]) -> None:
+    if cls.markers:
+        shown = ", ".join(plain(marker).strip() for marker in cls.markers)
+        emit(Text(), Text("Markers of its prompt, which a rewrite must not copy", "bold"), _indented(shown))
+    try:
+        prompt = cls().prompt(Instruction(EXAMPLE))
+    except Exception:  # an operator that asks in its own way, or has required options, has no one prompt to show
+        return
+    text = prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
+    emit(Text(), Text(f'What it asks for "{EXAMPLE}"', "bold"), _indented(plain(text)))
+
+
+def _indented(text: str) -> Padding:
+    return Padding(Text(text), (0, 0, 0, 2))

@@ -1,0 +1,153 @@
+"""``evolteacher run``: run a recipe, show how it goes, and say at the end what came of it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Annotated, Any, NoReturn, Self
+
+import typer
+
+from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.display import Display
+from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
+from evolteacher.cli.summary import show_result
+from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
+from evolteacher.errors import EvolteacherError, UsageError
+from evolteacher.progress import Progress
+from evolteacher.recipe import Recipe
+from evolteacher.runner import RunResult, arun
+
+
+def run(
+    recipe: RecipeName,
+    out: OutFolder = None,
+    limit: Limit = None,
+    changes: Changes = None,
+    backend: BackendName = None,
+    fork: Annotated[
+        Path | None,
+        typer.Option(
+            "--fork", metavar="OLD", help="Reuse the replies of this other run where they fit; it is only read."
+        ),
+    ] = None,
+) -> None:
+    """Run a recipe into a folder, or go on with a run.
+
+    The same command goes on where it stopped: what was answered is on disk and is not asked again. Ctrl-C stops
+    cleanly and prints that command.
+    """
+    resume = resume_command(recipe, out, limit, changes or [], backend, fork)
+    catalog = load_catalog()
+    loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
+    folder = out if out is not None else Path("runs") / loaded.name
+    progress = Progress()
+    display = Display(progress, loaded.concurrency)
+    note(_heading(loaded, folder))
+    with Interruption(display, resume) as interruption:
+        try:
+            with display:
+                result = interruption.run(
+                    arun(loaded, folder, fork=fork, catalog=catalog, progress=progress, note=display.note)
+                )
+        except asyncio.CancelledError:
+            raise typer.Exit(_interrupted(resume)) from None
+        except EvolteacherError as error:
+            if not isinstance(error, UsageError):
+                error.add_note(f"What was answered is stored. Once that is mended, go on with:\n  {resume}")
+            raise
+    show_result(result, loaded)
+    if result.pending:
+        _pending(result, resume)
+
+
+def resume_command(
+    recipe: str, out: Path | None, limit: int | None, changes: list[str], backend: str | None, fork: Path | None
+) -> str:
+    """Return the command that goes on with a run: the one that was typed, quoted for a shell."""
+    words = ["run", recipe]
+    for option, value in (("--out", out), ("--limit", limit), ("--backend", backend), ("--fork", fork)):
+        if value is not None:
+            words += [option, str(value)]
+    for change in changes:
+        words += ["--set", change]
+    return command_line(*words)
+
+
+def _heading(recipe: Recipe, folder: Path) -> str:
+    backends = {}
+    for role in ("evolve", "respond"):
+        key = recipe.backend_of(role)
+        component = recipe.backends[key].component
+        model = getattr(component, component.primary, None)
+        backends[key] = f"{recipe.backends[key].written}{f' ({model})' if model else ''}"
+    return f"{recipe.name}: {count(recipe.rounds, 'round')} by {' and '.join(backends.values())}, into {folder}"
+
+
+def _interrupted(resume: str) -> int:
+    note(f"stopped; what was answered is stored. Go on with:\n  {resume}")
+    return INTERRUPTED
+
+
+def _pending(result: RunResult, resume: str) -> NoReturn:
+    are = "lineage is" if result.pending == 1 else "lineages are"
+    complain("error", f"{result.pending:,} {are} not finished, because retries ran out. The first: {result.reason}")
+    note(f"What was answered is stored. Ask for the rest with:\n  {resume}")
+    raise typer.Exit(1)
+
+
+class Interruption:
+    """Turns the first Ctrl-C or SIGTERM into a cancelled run, which writes what settled, and the second into the end.
+
+    Args:
+        display: told to say that the run is stopping.
+        resume: printed at a second Ctrl-C.
+    """
+
+    def __init__(self, display: Display, resume: str) -> None:
+        self._display = display
+        self._resume = resume
+        self._task: asyncio.Task[RunResult] | None = None
+        self._old: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        """Take the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def run(self, work: Coroutine[Any, Any, RunResult]) -> RunResult:
+        """Run to the end.
+
+        Raises:
+            CancelledError: a signal stopped it.
+        """
+        return asyncio.run(self._hold(work))
+
+    async def _hold(self, work: Coroutine[Any, Any, RunResult]) -> RunResult:
+        self._task = asyncio.ensure_future(work)
+        if self._display.stopping:
+            self._task.cancel()
+        return await self._task
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # A handler runs between any two instructions: it may set flags and write to a descriptor, and no more.
+        if self._display.stopping:
+            shown = "\x1b[?25h" if self._display.terminal else ""
+            words = f"{shown}\nended at once; what was answered is stored. Go on with:\n  {self._resume}\n"
+            os.write(2, words.encode("utf-8", "backslashreplace"))
+            os._exit(INTERRUPTED)
+        self._display.stopping = True
+        if self._task is not None:
+            self._task.get_loop().call_soon_threadsafe(self._task.cancel)

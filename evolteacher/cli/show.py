@@ -1,0 +1,166 @@
+"""``evolteacher show``: a run in a screen, or one lineage as a tree of all its versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from evolteacher.cli.options import RunFolder
+from evolteacher.cli.summary import add_rows, fact_table
+from evolteacher.cli.terminal import command_line, count, emit, one_line, plain, shortened
+from evolteacher.errors import UsageError
+from evolteacher.history import Summary, lineage, summarise
+from evolteacher.record import Lineage, Step, Verdict
+from evolteacher.runner import DATABASE
+from evolteacher.store import Store
+
+DEEPEST = 8
+"""Levels that the tree is indented by at most; a chain that goes on stays at that level."""
+
+_LINEAGES = """
+SELECT seeds.ord, seeds.id, seeds.text, lineages.pending,
+    (SELECT count(*) FROM steps WHERE steps.ord = seeds.ord AND round > 0),
+    (SELECT count(*) FROM steps WHERE steps.ord = seeds.ord AND round > 0 AND filter = '')
+FROM seeds LEFT JOIN lineages ON lineages.ord = seeds.ord
+WHERE ? = '' OR EXISTS (SELECT 1 FROM steps WHERE steps.ord = seeds.ord AND filter = ?)
+    OR EXISTS (SELECT 1 FROM drops WHERE drops.ord = seeds.ord AND filter = ?)
+ORDER BY seeds.ord LIMIT ?
+"""
+
+
+def show(
+    run: RunFolder,
+    lineage_id: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[LINEAGE]", help="A lineage: its number, or the beginning of its id.", show_default=False
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Show texts whole.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lineages to list.")] = 10,
+    rejected_by: Annotated[
+        str, typer.Option("--rejected-by", metavar="FILTER", help="List only lineages in which this filter rejected.")
+    ] = "",
+) -> None:
+    """Look at a run: its sums and its first lineages; or at one lineage with every version, verdict and reason."""
+    with Store(run / DATABASE, read_only=True) as store:
+        if lineage_id is not None:
+            emit(tree(lineage(store, _find(store, run, lineage_id)), full=full))
+            return
+        summary = summarise(store)
+        recipe = store.meta("recipe") or {}
+        rows = store.query(_LINEAGES, (rejected_by, rejected_by, rejected_by, lines)).fetchall()
+    if rejected_by and not rows and lines:
+        known = ", ".join(sorted({name for _, name in summary.filters})) or "none"
+        raise UsageError(f"{run}: nothing was rejected by '{rejected_by}' (what did reject: {known})")
+    emit(Text(f"{recipe.get('name', run.name)}: {_state(summary)}, in {run}", "bold"), Text(), _facts(summary), Text())
+    if rows:
+        emit(_table(rows), Text())
+    rest = summary.seeds - len(rows)
+    more = f" {rest:,} more: --lines {summary.seeds}." if rest and not rejected_by else ""
+    example = rows[0][0] if rows else 0
+    emit(Text(f"{more} One with all its versions: {command_line('show', str(run), str(example))}".strip()))
+
+
+def _find(store: Store, run: Path, wanted: str) -> int:
+    found = store.find_lineage(wanted)
+    if len(found) == 1:
+        return found[0][0]
+    if found:
+        ids = ", ".join(f"{order} ({id[:12]})" for order, id in found)
+        raise UsageError(
+            f"{run}: more than one lineage's id begins with '{wanted}': {ids}; give its number or more digits"
+        )
+    seeds = store.seed_count()
+    numbers = f"from 0 to {seeds - 1}" if seeds else "none yet"
+    raise UsageError(
+        f"{run}: no lineage has the number or id '{wanted}' (numbers: {numbers}); `{command_line('show', str(run))}` "
+        "lists them"
+    )
+
+
+def _state(summary: Summary) -> str:
+    rows = count(summary.records, "row")
+    return f"{rows}, {count(summary.pending, 'lineage')} not finished" if summary.pending else f"{rows}, finished"
+
+
+def _facts(summary: Summary) -> Table:
+    facts = fact_table()
+    add_rows(facts, summary)
+    for name, (tried, kept) in summary.operators.items():
+        facts.add_row(f" {name}", f"{kept:,} of {tried:,} kept")
+    for (key, model), (calls, prompt, completion) in summary.calls.items():
+        tokens = f"{prompt:,} prompt and {completion:,} completion tokens"
+        facts.add_row(f" calls of {key}", f"{calls:,} answered by {plain(model) or 'an unnamed model'}; {tokens}")
+    if summary.forked:
+        facts.add_row(" forked", f"{summary.forked:,} replies taken over from another run")
+    if summary.cost is not None:
+        facts.add_row(" paid", f"${summary.cost:,.4f}")
+    return facts
+
+
+def _table(rows: list[Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for heading, width in ((" lineage", 8), ("id", 8), ("kept", 5)):
+        table.add_column(heading, justify="right" if heading == " lineage" else "left", no_wrap=True, min_width=width)
+    table.add_column("instruction", no_wrap=True, overflow="ellipsis")
+    for order, id, text, pending, tried, kept in rows:
+        state = f"{kept}/{tried}{'' if pending == '' else ' …'}"
+        table.add_row(str(order), id.hex()[:8], state, Text(one_line(text, 100)))
+    return table
+
+
+def tree(found: Lineage, *, full: bool = False) -> Tree:
+    """Draw a lineage: each version below the one that it was rewritten from.
+
+    Args:
+        found: the lineage.
+        full: whether texts are shown whole, or their first lines.
+    """
+    head = Text.assemble((f"lineage {found.order}", "bold"), f"  {found.id}  {plain(found.seed.source)}")
+    root = Tree(head, guide_style="dim")
+    if not found.steps:
+        root.add(_version(Text("seed"), found.seed.instruction.text, found.seed.response, full))
+    branches = [root]
+    for step in found.steps:
+        text = step.evolution.child.text if step.evolution is not None else None
+        body = _version(_title(step), text, step.response, full, step.raw)
+        node = branches[-1].add(body)
+        if step.verdict.kept and len(branches) <= DEEPEST:
+            branches.append(node)
+    if found.pending:
+        root.add(Text(f"not finished: {plain(found.pending)}", "yellow"))
+    return root
+
+
+def _title(step: Step) -> Text:
+    title = Text("seed" if step.round == 0 else f"round {step.round}: {plain(step.operator)}", "bold")
+    return title.append(", ").append_text(_verdict(step.verdict))
+
+
+def _verdict(verdict: Verdict) -> Text:
+    if verdict.kept:
+        return Text("kept", "green")
+    stage = {"evolve": "while evolving", "dataset": "from the dataset"}.get(verdict.stage, f"at the {verdict.stage}")
+    return Text(f"rejected {stage} by {plain(verdict.filter)}: {one_line(verdict.reason, 400)}", "red")
+
+
+def _version(title: Text, text: str | None, response: str | None, full: bool, raw: str = "") -> Group:
+    parts = [title]
+    if text is not None:
+        parts.append(Text(_shown(text, full, 8)))
+    elif raw:
+        parts += [Text("what came back:", "dim"), Text(_shown(raw, full, 8))]
+    if response is not None:
+        parts += [Text("response:", "dim"), Text(_shown(response, full, 5))]
+    return Group(*parts, Text())
+
+
+def _shown(text: str, full: bool, lines: int) -> str:
+    return plain(text) if full else shortened(text, lines)

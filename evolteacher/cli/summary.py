@@ -1,0 +1,94 @@
+"""What a run came to: shown at its end, and by ``evolteacher show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, shortened
+from evolteacher.history import Summary, records
+from evolteacher.outputs import FILES
+from evolteacher.recipe import Recipe
+from evolteacher.record import Record
+from evolteacher.runner import DATABASE, RunResult
+from evolteacher.store import Store
+
+LINES_SHOWN = 8
+
+
+def show_result(result: RunResult, recipe: Recipe) -> None:
+    """Print what came of a run: rows by round, rejects by filter, calls, the dataset, and one pair to read."""
+    state = "done" if not result.pending else f"{count(result.pending, 'lineage')} not finished"
+    emit(Text(f"\n{recipe.name}: {state} in {duration(result.seconds)}", "bold"), Text())
+    facts = fact_table()
+    add_rows(facts, result.summary)
+    calls = [f"{result.calls:,} asked"]
+    if result.replayed:
+        calls.append(f"{result.replayed:,} replayed")
+    if result.forked:
+        calls.append(f"{result.forked:,} from the forked run")
+    facts.add_row(" calls", ", ".join(calls))
+    if result.tokens:
+        facts.add_row(
+            " tokens", f"{result.tokens:,} generated, {result.tokens / max(result.seconds, 1e-9):,.0f} a second"
+        )
+    facts.add_row(" dataset", f"{count(result.records, 'row')} in {_dataset(result.folder, recipe)}")
+    emit(facts)
+    with Store(result.folder / DATABASE, read_only=True) as store:
+        example = _example(store, recipe.rounds)
+    if example is not None:
+        emit(Text(), _pair(example))
+    emit(Text(), _further(result.folder, example))
+
+
+def fact_table() -> Table:
+    """Return an empty table of names and facts."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def add_rows(facts: Table, summary: Summary) -> None:
+    """Add seeds, rows by round and rejects by filter."""
+    answered = f", {summary.answered:,} with a response" if summary.answered else ""
+    facts.add_row(" seeds", f"{summary.seeds:,}{answered}")
+    for round in sorted({*summary.kept, *summary.rejected}):
+        kept, rejected = summary.kept.get(round, 0), summary.rejected.get(round, 0)
+        facts.add_row(" round 0 (seeds)" if round == 0 else f" round {round}", f"{kept:,} kept, {rejected:,} rejected")
+    if summary.filters:
+        facts.add_row(" rejected by", ", ".join(f"{name} {n:,}" for (_, name), n in summary.filters.items()))
+
+
+def _dataset(folder: Path, recipe: Recipe) -> str:
+    written = [FILES[name][1] for name in recipe.export or FILES if name in FILES]
+    there = [folder / file for file in written if (folder / file).exists()]
+    return str(there[0] if there else folder)
+
+
+def _example(store: Store, rounds: int) -> Record | None:
+    """Return a kept row of the latest round that has one; None where nothing evolved."""
+    for round in range(rounds, 0, -1):
+        record = next(records(store, round), None)
+        if record is not None:
+            return record
+    return None
+
+
+def _pair(record: Record) -> Table:
+    evolution = record.evolution
+    table = fact_table()
+    table.add_row(" from", Text(one_line(evolution.parent.text, 300)))
+    table.add_row(" by", f"{evolution.operator}, round {record.round}")
+    table.add_row(" task", Text(shortened(record.instruction.text, LINES_SHOWN)))
+    table.add_row(" response", Text(shortened(record.response, LINES_SHOWN)))
+    return table
+
+
+def _further(folder: Path, example: Record | None) -> Text:
+    lines = [f"{command_line('show', str(folder))}     all of it"]
+    if example is not None:
+        lines.append(f"{command_line('show', str(folder), str(example.order))}   the lineage of the task above")
+    return Text("\n".join(f" {line}" for line in lines))

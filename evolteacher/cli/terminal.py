@@ -1,0 +1,156 @@
+"""What reaches the terminal: texts made harmless, one line an error, and rich only where a screen is drawn."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from evolteacher.catalog import Catalog
+
+WIDE = 10_000
+"""Columns of what is piped or redirected: whoever reads it wraps for himself."""
+
+_HARMFUL = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Unicode's general categories of what steers a terminal or hides: controls, format characters (those that turn the
+writing direction among them), lone surrogates, line and paragraph separators."""
+
+_NEEDED = frozenset("\n\t\u200c\u200d")
+"""Line breaks and tabs, and the joiners without which Persian and many emoji are wrong; all are harmless."""
+
+
+class _Escapes(dict[int, str]):
+    """What to show in place of each character; found out once for each."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        if char not in _NEEDED and unicodedata.category(char) in _HARMFUL:
+            shown = f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+        else:
+            shown = char
+        self[code] = shown
+        return shown
+
+
+_ESCAPES = _Escapes()
+
+
+def plain(text: object) -> str:
+    r"""Return a text that is safe to show: what would steer the terminal, or deceive the eye, is escaped as ``\x1b``.
+
+    Line breaks (CRLF as LF) and tabs stay; so do all characters that show.
+    """
+    return str(text).replace("\r\n", "\n").translate(_ESCAPES)
+
+
+def one_line(text: object, most: int) -> str:
+    """Return a text on one line, white space folded, of ``most`` characters at most."""
+    # A text may be 100 kB; only its beginning can be shown.
+    folded = re.sub(r"\s+", " ", plain(str(text)[: most * 8])).strip()
+    longer = len(str(text)) > most * 8
+    return folded if len(folded) <= most and not longer else f"{folded[: most - 1].rstrip()}…"
+
+
+def shortened(text: object, lines: int, width: int = 500) -> str:
+    """Return the first lines of a text, with a last one that says how much is missing."""
+    rows = plain(text).strip("\n").split("\n")
+    shown = [row if len(row) <= width else f"{row[: width - 1]}…" for row in rows[:lines]]
+    rest = len(rows) - lines
+    if rest > 0:
+        shown.append(f"… {rest:,} more line{'s' if rest > 1 else ''}")
+    return "\n".join(shown)
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 seed`` or ``2 seeds``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time as people write it: ``8 s``, ``3:05 min``, ``2:10 h``, ``3 d 4 h``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02} h" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def complain(kind: str, message: object) -> None:
+    """Write one line (or several, where the message has them) to stderr: ``error: …``."""
+    colour = {"error": "31", "warning": "33"}.get(kind)
+    label = f"{kind}:"
+    if colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+        label = f"\x1b[1;{colour}m{label}\x1b[0m"
+    print(label, plain(message), file=sys.stderr, flush=True)
+
+
+def note(line: str) -> None:
+    """Write a line for the user to stderr, beside the results on stdout."""
+    print(plain(line), file=sys.stderr, flush=True)
+
+
+def load_catalog(*, quiet: bool = False) -> Catalog:
+    """Load what is installed; each plugin that is left out is one ``warning:`` line.
+
+    Args:
+        quiet: say nothing of those, because the caller shows them.
+    """
+    import warnings
+
+    from evolteacher.catalog import Catalog, PluginWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if quiet else "always", PluginWarning)
+        return Catalog.load()
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that takes no text for markup, and does not wrap what is piped."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else WIDE
+    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+
+
+def emit(*renderables: Any) -> None:
+    """Print to stdout; what is piped has neither colours nor blanks at line ends."""
+    out = console()
+    if out.is_terminal:
+        for renderable in renderables:
+            out.print(renderable)
+        return
+    with out.capture() as captured:
+        for renderable in renderables:
+            out.print(renderable)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def program() -> str:
+    """Return how this program was started, so that a command line that is printed can be pasted.
+
+    ``evolteacher`` where that name finds it, else its path, or ``python -m evolteacher``.
+    """
+    started = Path(sys.argv[0])
+    if started.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m evolteacher"
+    found = shutil.which("evolteacher")
+    if started.name != "evolteacher" or (found is not None and Path(found).resolve() == started.resolve()):
+        return "evolteacher"
+    return shlex.quote(str(started))
+
+
+def command_line(*words: str) -> str:
+    """Return a command of this program, quoted for a POSIX shell."""
+    return f"{program()} {shlex.join(words)}"
