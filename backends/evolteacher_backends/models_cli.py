@@ -13,7 +13,7 @@ from evolteacher_backends.known_models import DEFAULT, KNOWN, ModelFile, cache_f
 app = typer.Typer(
     help="List, fetch and remove models of the embedded backend.",
     invoke_without_command=True,
-    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
 )
 

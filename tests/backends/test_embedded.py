@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import evolteacher as et
-from evolteacher.errors import FatalError, NoSuchModel, TooLong
+from evolteacher.errors import BadReply, FatalError, NoSuchModel, TooLong
 from evolteacher_backends.embedded import Embedded
 from evolteacher_backends.known_models import KNOWN, find_model
 from evolteacher_backends.known_models.fetching import fetch
@@ -142,6 +142,12 @@ async def test_a_cancelled_call_lets_the_others_go_on_and_closing_is_prompt(smol
         assert time.monotonic() - begun < 5
         with pytest.raises(asyncio.CancelledError):
             await running
+
+
+async def test_what_the_server_refuses_settles_the_call(smollm2):
+    async with opened() as backend:
+        with pytest.raises(BadReply, match=r"llama.cpp: HTTP \d+: .*surrogate"):
+            await backend.complete(ask("\ud800"))
 
 
 async def test_open_and_close_twice(smollm2):

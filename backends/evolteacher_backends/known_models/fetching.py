@@ -49,7 +49,11 @@ def fetch(model: ModelFile, folder: Path | None = None, *, stop: Event | None = 
         target.parent.mkdir(parents=True, exist_ok=True)
         with Progress(model.name) as progress, _only_one(target, progress, stop):
             if not model.fetched(folder):
-                _fetch(model, target, progress, stop)
+                try:
+                    _fetch(model, target, progress, stop)
+                except (KeyboardInterrupt, Stopped):
+                    progress.say(f"stopped; the next fetch goes on after {megabytes(length(_part(target)))}")
+                    raise
     except OSError as error:
         raise _disk_error(error, target) from error
     return target

@@ -74,15 +74,15 @@ class LlamaClient:
         try:
             async with self._session.post("/v1/chat/completions", json=body) as answer:
                 if answer.status != 200:
-                    raise _error(answer.status, await answer.text())
+                    raise _error(answer.status, await answer.text(), passing=answer.status >= 500)
                 async for line in answer.content:
                     data = line.removeprefix(b"data:").strip()
                     if line.startswith(b"data:") and data != b"[DONE]":
                         event = json.loads(data)
                         if "error" in event:
-                            raise _error(200, json.dumps(event))
+                            raise _error(answer.status, data.decode(), passing=True)
                         yield event
-        except (aiohttp.ClientError, json.JSONDecodeError, OSError) as error:
+        except (aiohttp.ClientError, ValueError, OSError) as error:
             raise Transient(f"llama.cpp: {error or type(error).__name__}") from error
 
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
@@ -90,13 +90,14 @@ class LlamaClient:
             async with self._session.post(path, json=body) as answer:
                 text = await answer.text()
                 if answer.status != 200:
-                    raise _error(answer.status, text)
+                    raise _error(answer.status, text, passing=answer.status == 503)
                 return json.loads(text)
-        except (aiohttp.ClientError, json.JSONDecodeError, OSError) as error:
+        except (aiohttp.ClientError, ValueError, OSError) as error:
             raise Transient(f"llama.cpp: {error or type(error).__name__}") from error
 
 
-def _error(status: int, text: str) -> TooLong | BadReply | Transient:
+def _error(status: int, text: str, *, passing: bool) -> TooLong | BadReply | Transient:
+    """Turn what the server complained of into an error; ``passing`` where another try may help."""
     try:
         error = json.loads(text)["error"]
         kind, message = error.get("type", ""), error.get("message", "")
@@ -104,6 +105,4 @@ def _error(status: int, text: str) -> TooLong | BadReply | Transient:
         kind, message = "", text[:300]
     if kind == _CONTEXT_EXCEEDED:
         return TooLong(f"llama.cpp: {message}")
-    if status == 503:
-        return Transient(f"llama.cpp: {message}")
-    return BadReply(f"llama.cpp: HTTP {status}: {message}")
+    return (Transient if passing else BadReply)(f"llama.cpp: HTTP {status}: {message}")
