@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,18 +82,17 @@ def atomic(path: Path) -> Iterator[Output]:
     except OSError as error:
         raise cannot_write(str(path), error) from None
     try:
-        with file:
-            yield Output(file, str(path))
-            try:
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError as error:
-                raise cannot_write(str(path), error) from None
+        yield Output(file, str(path))
         try:
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             os.replace(draft, target)
         except OSError as error:
             raise cannot_write(str(path), error) from None
     except BaseException:
+        with suppress(OSError):  # closing flushes, which fails again where the disk is full
+            file.close()
         draft.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
