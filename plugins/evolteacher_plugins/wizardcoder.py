@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import evolteacher as et
-from evolteacher.reading import read_rewritten
 
 GIVEN = "<given_task>"
 GIVEN_END = "</given_task>"
@@ -73,17 +72,14 @@ class MoreSteps(WizardCoderOperator, name="more-steps"):
 class Misdirection(WizardCoderOperator, name="misdirection"):
     """Show a piece of erroneous code that misleads.
 
-    Source: WizardCoder (arXiv 2306.08568), the fourth of its five methods. Code that follows the task is part of it.
+    Source: WizardCoder (arXiv 2306.08568), the fourth of its five methods. The prompt has the code announced as an
+    attempt, so that it can be told from a solution which a model appends unasked.
     """
 
     method: ClassVar[str] = (
         'The harder task is the given task, then "This attempt may be wrong:" and a short code block with a mistake '
         "in it, as a misleading reference."
     )
-
-    def read(self, reply: et.Reply, parent: et.Instruction) -> str:
-        """Take the task and its erroneous code out of the answer."""
-        return read_rewritten(reply.text, parent.text, self.markers, keep_code=True)
 
 
 class Complexity(WizardCoderOperator, name="complexity"):
