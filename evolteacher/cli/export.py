@@ -1,0 +1,74 @@
+"""``evolteacher export``: a run's dataset again, in any format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evolteacher.cli.options import RunFolder
+from evolteacher.cli.terminal import complain, count, note
+from evolteacher.dataset import DATASET_FORMATS, write_dataset
+from evolteacher.errors import RunError, UsageError, did_you_mean
+from evolteacher.history import records, summarise
+from evolteacher.outputs import FILES
+from evolteacher.runner import DATABASE
+from evolteacher.store import Store
+
+ROUNDS = "rounds"
+"""The format that is a folder of one Evol file a round."""
+
+_ENDINGS = {"chat": "chat.jsonl", "jsonl": "jsonl", "parquet": "parquet"}
+
+
+def export(
+    run: RunFolder,
+    format: Annotated[
+        str,
+        typer.Option("--format", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}, or {ROUNDS} (a file a round)."),
+    ] = "evol",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Where to write it (rounds: a folder); - is stdout. Else into the run's folder.",
+        ),
+    ] = None,
+    round: Annotated[
+        int | None, typer.Option("--round", min=0, help="Only this round's rows; 0 are the seeds.")
+    ] = None,
+) -> None:
+    """Write a run's dataset in another format. The run may be going on: what has settled is written."""
+    formats = (*DATASET_FORMATS, ROUNDS)
+    if format not in formats:
+        raise UsageError(f"--format {format}: there is no such format.{did_you_mean(format, formats)}")
+    with Store(run / DATABASE, read_only=True) as store:
+        summary = summarise(store)
+        if summary.pending:
+            complain("warning", f"{count(summary.pending, 'lineage')} not finished; what has settled is written")
+        if format == ROUNDS:
+            _rounds(store, out if out is not None else run, max(summary.kept, default=0))
+            return
+        target = out if out is not None else run / _file(format, round)
+        rows = write_dataset(records(store, round), target, format)
+    if str(target) != "-":
+        note(f"{count(rows, 'row')} written to {target}")
+
+
+def _file(format: str, round: int | None) -> str:
+    name = "dataset" if round is None else f"round-{round}"
+    if round is None and format in FILES:
+        return FILES[format][1]
+    return f"{name}.{_ENDINGS.get(format, 'json' if format == 'evol' else f'{format}.json')}"
+
+
+def _rounds(store: Store, folder: Path, last: int) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder}: no folder can be made here: {error.strerror}; choose another with --out") from None
+    for round in range(last + 1):
+        rows = write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
+        note(f"{count(rows, 'row')} written to {folder / f'round-{round}.json'}")

@@ -1,0 +1,120 @@
+"""``evolteacher plan``: what a run would ask, before it asks."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
+from evolteacher.cli.terminal import complain, count, duration, emit, load_catalog, plain
+from evolteacher.errors import UsageError
+from evolteacher.plan import MEASURED_FROM, Plan, make_plan
+from evolteacher.recipe import Recipe
+from evolteacher.runner import DATABASE, check_experiment
+from evolteacher.store import Store
+
+
+def plan(
+    recipe: RecipeName,
+    out: OutFolder = None,
+    limit: Limit = None,
+    changes: Changes = None,
+    backend: BackendName = None,
+) -> None:
+    """Say what a run would ask: calls at most, and an estimate of tokens. Nothing is asked, fetched or written.
+
+    A token is taken for four characters, and a response for as long as those that the seeds bring. Where the run's
+    folder exists, what it holds already is said, and the means of its own replies are used.
+    """
+    catalog = load_catalog()
+    loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
+    folder = out if out is not None else Path("runs") / loaded.name
+    with ExitStack() as stack:
+        store = None
+        if (folder / DATABASE).exists():
+            store = stack.enter_context(Store(folder / DATABASE, read_only=True))
+            try:
+                check_experiment(store, loaded)
+            except UsageError as error:
+                complain("warning", f"`evolteacher run` would refuse this folder, and the plan leaves it out. {error}")
+                store = None
+        made = make_plan(loaded, catalog, store)
+    _show(made, loaded, folder if store is not None else None)
+
+
+def _show(made: Plan, recipe: Recipe, folder: Path | None) -> None:
+    seeds = f"{made.seeds:,} seeds{' (assumed)' if made.unread and recipe.seeds.limit is None else ''}"
+    emit(Text(f"{recipe.name}: {seeds}, {count(made.rounds, 'round')}, {made.calls:,} calls at most", "bold"), Text())
+    emit(_table(made, recipe), Text())
+    remarks = Table.grid(padding=(0, 1))
+    for line in _remarks(made, recipe, folder):
+        remarks.add_row(" -", Text(line))
+    emit(remarks)
+
+
+def _table(made: Plan, recipe: Recipe) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(" role", no_wrap=True)
+    table.add_column("backend", overflow="fold")
+    headings = ["calls at most", *(["likely", "stored"] if _has_figures(made) else []), "tokens in", "tokens out"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in made.rows:
+        use = recipe.backends[row.backend]
+        model = getattr(use.component, use.component.primary, None)
+        numbers = [row.calls, *_figures(made, row.likely, row.stored), row.prompt_tokens, row.completion_tokens]
+        name = f"{use.written} {model}" if isinstance(model, str) else use.written
+        table.add_row(f" {row.role}", Text(plain(name)), *(_number(number) for number in numbers))
+    if len(made.rows) > 1:
+        likely = [row.likely for row in made.rows if row.likely is not None]
+        total = [
+            made.calls,
+            *_figures(made, sum(likely) if likely else None, sum(row.stored for row in made.rows)),
+            sum(row.prompt_tokens for row in made.rows),
+            sum(row.completion_tokens for row in made.rows),
+        ]
+        table.add_row(" together", "", *(_number(number) for number in total), style="bold")
+    return table
+
+
+def _has_figures(made: Plan) -> bool:
+    return any(row.stored or row.likely is not None for row in made.rows)
+
+
+def _figures(made: Plan, likely: int | None, stored: int) -> list[int | None]:
+    return [likely, stored] if _has_figures(made) else []
+
+
+def _number(number: int | None) -> str:
+    return "?" if number is None else f"{number:,}"
+
+
+def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
+    lines = []
+    if made.unread:
+        lines.append(
+            f"The seeds could not be read: {plain(made.unread)}. The plan is for {made.seeds:,} of medium length; say "
+            "--limit N for another number."
+        )
+    fewer = "its parent is tried again" if recipe.on_pruned == "retry" else "its lineage ends"
+    lines.append(f"Calls are fewer where rewrites are rejected: then no response is bought, and {fewer}.")
+    if made.measured and folder is not None:
+        lines.append(
+            f"Tokens are estimated from the replies in {folder} ({MEASURED_FROM} or more of a role), else as by --help."
+        )
+    else:
+        lines.append("Tokens are an estimate: four characters a token, and responses as long as the seeds' own.")
+    most = sum(row.most_tokens for row in made.rows)
+    lines.append(f"max_tokens allows {most:,} tokens out at the very most.")
+    if made.own_way:
+        lines.append(
+            f"These operators ask in a way of their own, and are counted with one call: {', '.join(made.own_way)}."
+        )
+    if made.minutes is not None:
+        lines.append(f"The limit of requests a minute makes it take {duration(made.minutes * 60)} at the least.")
+    if folder is not None:
+        lines.append(f"{folder} holds {sum(row.stored for row in made.rows):,} of these answers already.")
+    return lines

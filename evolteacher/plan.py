@@ -1,0 +1,307 @@
+"""What a run would ask, before it asks: calls at most, and an estimate of tokens.
+
+The rule of the estimate. A token is four characters, as in English and code on average. A rewrite is longer than its
+parent by 60 characters (WizardCoder's operators ask for about ten more words). An evolving prompt is what the operator
+makes of the first 200 seeds; a responding prompt is the rewrite. A response is as long as the responses that the seeds
+bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens beside the texts that it
+judges, and answers in 20. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+from evolteacher.catalog import Catalog
+from evolteacher.errors import MissingExtra
+from evolteacher.filter import Filter, ResponseFilter, TextFilter
+from evolteacher.intake import seed_stream
+from evolteacher.messages import ROLES, Role, as_messages
+from evolteacher.operator import Operator
+from evolteacher.recipe import Recipe
+from evolteacher.record import Instruction
+from evolteacher.sources import SeedReport
+from evolteacher.store import Store
+from evolteacher.use import Use
+
+CHARACTERS_PER_TOKEN = 4
+GROWTH = 60
+SAMPLE = 200
+RESPONSE_TOKENS = 300
+JUDGE_PROMPT_TOKENS = 150
+JUDGE_REPLY_TOKENS = 20
+MEASURED_FROM = 10
+"""Replies of a kind, or evolutions, from which a folder's own figures are used."""
+
+SEEDS_ASSUMED = 1000
+INSTRUCTION_ASSUMED = 150
+"""Characters of an instruction where the seeds cannot be read: about Code Alpaca's mean, its input included."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The calls of one role.
+
+    Attributes:
+        role: who asks.
+        backend: key of the recipe's backend that answers.
+        calls: that there are at most.
+        likely: that there are if the folder's rates go on; None where it has too few evolutions to tell.
+        prompt_tokens: of ``calls``, estimated.
+        completion_tokens: of ``calls``, estimated.
+        most_tokens: completion tokens that ``max_tokens`` allows for ``calls``.
+        stored: calls that the folder holds an outcome of.
+    """
+
+    role: Role
+    backend: str
+    calls: int
+    likely: int | None
+    prompt_tokens: int
+    completion_tokens: int
+    most_tokens: int
+    stored: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run would ask.
+
+    Attributes:
+        seeds: unique seeds, up to the limit.
+        answered: of these, that bring a response.
+        unread: why the seeds could not be read; then ``seeds`` is an assumption. Empty when they were read.
+        rounds: M.
+        rows: by role and backend.
+        own_way: labels of the operators that ask in a way of their own; they are counted with one call.
+        minutes: that the limit of requests a minute allows at the least; None without one.
+        measured: whether means of the folder's own replies were used.
+    """
+
+    seeds: int
+    answered: int
+    unread: str
+    rounds: int
+    rows: tuple[Row, ...]
+    own_way: tuple[str, ...]
+    minutes: float | None
+    measured: bool
+
+    @property
+    def calls(self) -> int:
+        """At most, of all roles."""
+        return sum(row.calls for row in self.rows)
+
+
+def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> Plan:
+    """Plan a run.
+
+    Args:
+        recipe: the experiment.
+        catalog: what is installed; it brings the seed reader.
+        store: of a folder that holds a run of the same experiment; what it holds is counted and measured.
+
+    Raises:
+        SeedError: the seeds' file is there and cannot be used. Seeds that are missing, or need an extra or a network,
+            are assumed instead.
+    """
+    seeds = _read_seeds(recipe, catalog)
+    measured = _Measured.of(store) if store is not None else _Measured()
+    calls = [*_evolving(recipe, seeds), *_responding(recipe, seeds), *_judging(recipe, seeds)]
+    rows = _rows(recipe, calls, measured)
+    rate = recipe.limits.requests_per_minute
+    return Plan(
+        seeds=seeds.count,
+        answered=seeds.answered,
+        unread=seeds.unread,
+        rounds=recipe.rounds,
+        rows=rows,
+        own_way=tuple(use.label for use in recipe.operators if type(use.component).evolve is not Operator.evolve),
+        minutes=None if rate is None else sum(row.calls for row in rows) / rate,
+        measured=any((row.role, row.backend) in measured.means for row in rows),
+    )
+
+
+@dataclass
+class _Seeds:
+    """Sums over the seeds."""
+
+    count: int = 0
+    answered: int = 0
+    characters: int = 0
+    response_characters: int = 0
+    sample: list[Instruction] = field(default_factory=list)
+    unread: str = ""
+
+    @property
+    def length(self) -> float:
+        return self.characters / self.count if self.count else 0.0
+
+    @property
+    def response_tokens(self) -> float:
+        if not self.answered:
+            return RESPONSE_TOKENS
+        return self.response_characters / self.answered / CHARACTERS_PER_TOKEN
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """Calls of a kind, and the estimated tokens of each."""
+
+    role: Role
+    backend: str
+    number: int
+    prompt_tokens: float
+    completion_tokens: float
+    stage: str
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What a folder tells: replies and mean tokens by role, and rates of the evolutions so far."""
+
+    stored: dict[tuple[str, str], int] = field(default_factory=dict)
+    means: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    kept: float | None = None
+    answered: float | None = None
+
+    @classmethod
+    def of(cls, store: Store) -> _Measured:
+        stored: dict[tuple[str, str], int] = {}
+        means = {}
+        rows = store.query(
+            "SELECT CASE WHEN step LIKE 'filter:%' THEN 'judge' ELSE step END AS role, backend, count(*), "
+            "sum(outcome = 'reply'), total(prompt_tokens), total(completion_tokens) FROM replies GROUP BY role, backend"
+        )
+        for role, backend, number, replies, prompt, completion in rows:
+            stored[role, backend] = number
+            if replies >= MEASURED_FROM and prompt and completion:
+                means[role, backend] = (prompt / replies, completion / replies)
+        tried, kept, answered = store.query(
+            "SELECT count(*), total(filter = ''), total(respond_reply IS NOT NULL) FROM steps WHERE round > 0"
+        ).fetchone()
+        if tried < MEASURED_FROM:
+            return cls(stored, means)
+        return cls(stored, means, kept / tried, answered / tried)
+
+
+def _read_seeds(recipe: Recipe, catalog: Catalog) -> _Seeds:
+    source = recipe.seeds_source()
+    if not Path(source).exists():
+        elsewhere = ":" in source.split("/")[0]
+        why = "is not on this machine, and a plan fetches nothing" if elsewhere else "there is no such file"
+        return _assumed(recipe, f"{source}{'' if elsewhere else ':'} {why}")
+    seeds = _Seeds()
+    try:
+        for seed in seed_stream(recipe, catalog, SeedReport()):
+            seeds.count += 1
+            seeds.characters += len(seed.instruction.text)
+            if seed.response is not None:
+                seeds.answered += 1
+                seeds.response_characters += len(seed.response)
+            if len(seeds.sample) < SAMPLE:
+                seeds.sample.append(seed.instruction)
+    except MissingExtra as error:
+        return _assumed(recipe, str(error))
+    return seeds
+
+
+def _assumed(recipe: Recipe, why: str) -> _Seeds:
+    number = recipe.seeds.limit or SEEDS_ASSUMED
+    sample = [Instruction("x" * INSTRUCTION_ASSUMED)]
+    return _Seeds(number, number, number * INSTRUCTION_ASSUMED, number * RESPONSE_TOKENS * 4, sample, why)
+
+
+def _evolving(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
+    shares: dict[str, float] = {}
+    overheads: dict[str, float] = {}
+    for use in recipe.operators:
+        backend = recipe.backend_of("evolve", use)
+        shares[backend] = shares.get(backend, 0.0) + use.weight
+        overheads[backend] = overheads.get(backend, 0.0) + use.weight * _overhead(use, seeds.sample)
+    total = sum(shares.values())
+    parent = seeds.length + GROWTH * (recipe.rounds - 1) / 2
+    for backend, share in shares.items():
+        if share:
+            # Operators are drawn by weight: where they use several backends this is the mean of each, not the most.
+            number = round(seeds.count * recipe.rounds * share / total)
+            prompt = (overheads[backend] / share + parent) / CHARACTERS_PER_TOKEN
+            yield _Calls("evolve", backend, number, prompt, (parent + GROWTH) / CHARACTERS_PER_TOKEN, "evolve")
+
+
+def _overhead(use: Use[Operator], sample: list[Instruction]) -> float:
+    """Return the mean characters of an operator's prompts beside the instruction's own."""
+    component = use.component
+    if component.template is not None:
+        return float(len(component.template))
+    try:
+        lengths = [
+            sum(len(message.content) for message in as_messages(component.prompt(seed))) - len(seed.text)
+            for seed in islice(sample, SAMPLE)
+        ]
+    except Exception:  # an operator that asks in its own way has no prompt() to call; a fault shows in the run
+        return float(JUDGE_PROMPT_TOKENS * CHARACTERS_PER_TOKEN)
+    return sum(lengths) / len(lengths) if lengths else 0.0
+
+
+def _responding(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
+    backend = recipe.backend_of("respond")
+    child = (seeds.length + GROWTH * (recipe.rounds + 1) / 2) / CHARACTERS_PER_TOKEN
+    number = seeds.count * recipe.rounds
+    yield _Calls("respond", backend, number, child, seeds.response_tokens, "respond")
+    missing = seeds.count - seeds.answered
+    if recipe.seeds.answer == "missing" and missing:
+        prompt = seeds.length / CHARACTERS_PER_TOKEN
+        yield _Calls("respond", backend, missing, prompt, seeds.response_tokens, "seed")
+
+
+def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
+    pair = (2 * seeds.length + GROWTH * recipe.rounds) / CHARACTERS_PER_TOKEN
+    for use in recipe.filters:
+        if not type(use.component).asks():
+            continue
+        backend = recipe.backend_of("judge", use)
+        for place in use.on:
+            number = seeds.count * recipe.rounds
+            texts = pair + (seeds.response_tokens if place != "instruction" else 0)
+            stage = {"instruction": "judge", "response": "response"}.get(place, "seed")
+            if stage == "seed":
+                number = _seed_judgements(use.component, recipe, seeds)
+            yield _Calls("judge", backend, number, JUDGE_PROMPT_TOKENS + texts, JUDGE_REPLY_TOKENS, stage)
+
+
+def _seed_judgements(component: Filter, recipe: Recipe, seeds: _Seeds) -> int:
+    responses = seeds.count if recipe.seeds.answer == "missing" else seeds.answered
+    if isinstance(component, ResponseFilter):
+        return responses
+    return seeds.count + responses if isinstance(component, TextFilter) else seeds.count
+
+
+def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured) -> tuple[Row, ...]:
+    rows = []
+    for role in ROLES:
+        most = recipe.sampling.of(role).max_tokens
+        for backend in dict.fromkeys(call.backend for call in calls if call.role == role):
+            own = [call for call in calls if call.role == role and call.backend == backend and call.number]
+            number = sum(call.number for call in own)
+            means = measured.means.get((role, backend))
+            prompt = sum(call.number * (means[0] if means else call.prompt_tokens) for call in own)
+            completion = sum(call.number * min(means[1] if means else call.completion_tokens, most) for call in own)
+            likely = None if measured.kept is None else round(sum(_likely(recipe, call, measured) for call in own))
+            stored = measured.stored.get((role, backend), 0)
+            if number:
+                rows.append(Row(role, backend, number, likely, round(prompt), round(completion), number * most, stored))
+    return tuple(rows)
+
+
+def _likely(recipe: Recipe, call: _Calls, measured: _Measured) -> float:
+    """Return the calls of a kind if the folder's rates go on."""
+    if measured.kept is None or measured.answered is None or call.stage == "seed":
+        return call.number
+    share = 1.0
+    if recipe.on_pruned == "retire":
+        share = sum(measured.kept**round for round in range(recipe.rounds)) / recipe.rounds
+    # A rewrite that fails before it is answered buys no response, and is judged on none.
+    return call.number * share * (measured.answered if call.stage in ("respond", "response") else 1.0)
