@@ -27,7 +27,7 @@ from evolteacher.errors import SeedError, UsageError, did_you_mean
 from evolteacher.record import SEED_OPERATOR, Record, text_id
 from evolteacher.seeds import Row
 from evolteacher.shapes import Example, Format, Shape, to_shape
-from evolteacher.sources import OnBadRow, SeedReport, no_rows, read_examples, reader_for
+from evolteacher.sources import OnBadRow, SeedReport, counted, no_rows, read_examples, reader_for
 from evolteacher.writing import output, write_lines, write_list, write_parquet
 
 DatasetFormat = Literal["evol", "jsonl", "alpaca", "chat", "sharegpt", "parquet"]
@@ -75,10 +75,10 @@ class ConvertReport:
 
     def lines(self) -> list[str]:
         """Return the report in words, a fact a line; what is zero is left out."""
-        lines = [f"{self.read.rows:,} rows read, {self.written:,} written"]
+        lines = [f"{counted(self.read.rows, 'row')} read, {self.written:,} written"]
         if self.unanswered:
             fate = "written with an empty output" if self.kept_unanswered else "left out"
-            lines.append(f"{self.unanswered:,} rows without a response {fate}")
+            lines.append(f"{counted(self.unanswered, 'row')} without a response {fate}")
         return lines + self.read.notes()
 
 
@@ -100,10 +100,10 @@ class MergeReport:
 
     def lines(self) -> list[str]:
         """Return the report in words, a fact a line; what is zero is left out."""
-        lines = [f"{source}: {rows:,} rows" for source, rows in self.sources]
-        lines.append(f"{self.read.rows:,} rows read, {self.written:,} written")
+        lines = [f"{source}: {counted(rows, 'row')}" for source, rows in self.sources]
+        lines.append(f"{counted(self.read.rows, 'row')} read, {self.written:,} written")
         if self.duplicates:
-            lines.append(f"{self.duplicates:,} equal rows left out")
+            lines.append(f"{counted(self.duplicates, 'equal row')} left out")
         return lines + self.read.notes()
 
 
@@ -123,7 +123,7 @@ def write_dataset(records: Iterable[Record], path: str | Path, format: str) -> i
 def convert(
     source: str | Path,
     out: str | Path | None,
-    to: str,
+    to: str | None = None,
     *,
     format: Format = "auto",
     instruction: str | None = None,
@@ -140,7 +140,7 @@ def convert(
     Args:
         source: whatever a seed reader takes. May be the same file as ``out``.
         out: a file; None or ``-`` is standard output.
-        to: the format to write, one of :data:`DATASET_FORMATS`.
+        to: the format to write, one of :data:`DATASET_FORMATS`; None tells it by the ending of ``out`` (.json is evol).
         format: the shape of the source's rows.
         instruction: the column that holds the instruction.
         response: the column that holds the response.
@@ -156,7 +156,7 @@ def convert(
         RunError: ``out`` cannot be written.
         MissingExtra: a package is not installed.
     """
-    kind = _check(to)
+    kind = _check(to if to is not None else _by_ending(out))
     report = ConvertReport(kept_unanswered=keep_unanswered)
     source = str(source)
     examples = read_examples(
@@ -181,7 +181,7 @@ def convert(
         if not answered + report.unanswered:
             no_rows(source, report.read)
         if not answered and not keep_unanswered:
-            raise SeedError(f"{source}: not one of its rows has a response (rows without one can be kept)")
+            raise SeedError(f"{source}: not one of its rows has a response (keep_unanswered writes them all the same)")
 
     report.written = _write(rows(), out, kind)
     return report
@@ -205,7 +205,7 @@ def merge(
     Args:
         paths: whatever seed readers take, one at least.
         out: a file; None or ``-`` is standard output.
-        to: the format to write; None tells it by the ending of ``out`` (.json is evol).
+        to: the format to write, one of :data:`DATASET_FORMATS`; None tells it by the ending of ``out`` (.json is evol).
         unique: whether the first of rows with equal instruction and response is the only one kept.
         format: the shape of the sources' rows.
         on_bad_row: ``fail`` stops at the first bad row; ``skip`` leaves them out and counts them.

@@ -52,24 +52,29 @@ class SeedReport:
 
     def lines(self) -> list[str]:
         """Return the report in words, a fact a line; what is zero is left out."""
-        head = f"{self.rows:,} rows read, {self.seeds:,} seeds, {self.answered:,} of them with a response"
+        head = f"{counted(self.rows, 'row')} read, {counted(self.seeds, 'seed')}, {self.answered:,} with a response"
         return [head, *self.notes()]
 
     def notes(self) -> list[str]:
         """Return what was left out or changed, in words, a fact a line."""
         lines = []
         if self.bad:
-            lines.append(f"{self.bad:,} bad rows left out")
+            lines.append(f"{counted(self.bad, 'bad row')} left out")
             lines += [f"  {message}" for message in self.messages]
             if self.bad > len(self.messages):
                 lines.append(f"  … and {self.bad - len(self.messages):,} more")
         if self.duplicates:
-            lines.append(f"{self.duplicates:,} duplicates left out")
+            lines.append(f"{counted(self.duplicates, 'duplicate')} left out")
         if self.surrogates:
-            lines.append(f"{self.surrogates:,} texts with lone surrogates, replaced by U+FFFD")
+            lines.append(f"{counted(self.surrogates, 'text')} with lone surrogates, replaced by U+FFFD")
         if self.left_out:
-            lines.append(f"{self.left_out:,} messages left out (system messages, turns after the first pair)")
+            lines.append(f"{counted(self.left_out, 'message')} left out (system messages, turns after the first pair)")
         return lines
+
+
+def counted(number: int, noun: str) -> str:
+    """Return ``1 row``, ``2,000 rows``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def reader_for(
@@ -203,7 +208,9 @@ def read_seeds(
 def no_rows(source: str, report: SeedReport) -> NoReturn:
     """Raise the SeedError of a source without a usable row."""
     if report.bad:
-        raise SeedError(f"{source}: not one of its {report.rows:,} rows can be used. The first: {report.messages[0]}")
+        raise SeedError(
+            f"{source}: none of its {counted(report.rows, 'row')} can be used. The first: {report.messages[0]}"
+        )
     raise SeedError(f"{source}: there is no row in it")
 
 

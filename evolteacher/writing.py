@@ -18,11 +18,13 @@ GROUP_ROWS = 10_000
 GROUP_CHARACTERS = 1 << 24
 """A Parquet row group ends with whichever comes first, so that memory is bounded however long the texts are."""
 
+STANDARD_OUTPUT = "standard output"
+
 Row = Mapping[str, Any]
 
 
 class Output:
-    """Where bytes go; a write that fails is a RunError that says what to do."""
+    """Where bytes go: a file as far as pyarrow needs one, whose failing writes are RunErrors that say what to do."""
 
     closed = False
 
@@ -57,9 +59,9 @@ class Output:
 
 def cannot_write(name: str, error: OSError) -> RunError:
     """Return the RunError for a file that cannot be written."""
+    advice = "Nothing was changed; check the folder, its permissions and the free space, and try again"
     return RunError(
-        f"{name}: cannot be written: {error.strerror or error}. Nothing was changed; "
-        "check the folder, its permissions and the free space, and try again"
+        f"{name}: cannot be written: {error.strerror or error}" + (f". {advice}" if name != STANDARD_OUTPUT else "")
     )
 
 
@@ -105,12 +107,12 @@ def output(path: str | Path | None) -> Iterator[Output]:
         with atomic(Path(path)) as out:
             yield out
         return
-    out = Output(sys.stdout.buffer, "standard output")
+    out = Output(sys.stdout.buffer, STANDARD_OUTPUT)
     yield out
     try:
         sys.stdout.flush()
     except OSError as error:
-        raise cannot_write("standard output", error) from None
+        raise cannot_write(STANDARD_OUTPUT, error) from None
 
 
 def write_list(rows: Iterable[Row], out: Output) -> int:

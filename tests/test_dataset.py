@@ -206,8 +206,8 @@ def test_convert_reports_what_it_left_out(tmp_path, catalog):
     assert json.loads((tmp_path / "d.json").read_text()) == [{"instruction": "a", "output": "A"}] * 2
     assert report.lines()[:3] == [
         "4 rows read, 2 written",
-        "1 rows without a response left out",
-        "1 bad rows left out",
+        "1 row without a response left out",
+        "1 bad row left out",
     ]
     assert report.lines()[3].startswith("  s.jsonl:3: no field is known to hold the instruction")
     with pytest.raises(SeedError, match=r"s\.jsonl:3: .*on_bad_row: skip"):
@@ -236,7 +236,7 @@ def test_convert_by_column_reader_and_format(tmp_path, catalog):
     options = {"catalog": catalog, "reader": "jsonl"}
     convert(tmp_path / "s.data", tmp_path / "d.json", "evol", instruction="problem", response="solution", **options)
     assert rows_of(tmp_path / "d.json", catalog) == [("p", "s")]
-    convert(tmp_path / "s.data", tmp_path / "d.json", "evol", format="prompts", **options)
+    convert(tmp_path / "s.data", tmp_path / "d.json", format="prompts", **options)
     assert rows_of(tmp_path / "d.json", catalog) == [("q", "r")]
 
 
@@ -272,7 +272,7 @@ def test_merge_keeps_all_in_the_order_given(tmp_path, catalog):
     report = merge(paths, tmp_path / "all.json", unique=True, catalog=catalog)
     assert rows_of(tmp_path / "all.json", catalog) == [*every[:4], every[5]]
     assert (report.written, report.duplicates) == (5, 1)
-    assert report.lines()[-1] == "1 equal rows left out"
+    assert report.lines()[-1] == "1 equal row left out"
 
 
 def test_merge_tells_the_format_by_the_name(tmp_path, catalog):
@@ -280,6 +280,8 @@ def test_merge_tells_the_format_by_the_name(tmp_path, catalog):
     merge([tmp_path / "one.json"], tmp_path / "d.JSONL", catalog=catalog)
     assert list(json.loads((tmp_path / "d.JSONL").read_text("utf-8"))) == list(PROVENANCE)
     for out in ("d.txt", None, "-"):
+        with pytest.raises(UsageError, match="the name does not tell the format: say which"):
+            convert(tmp_path / "one.json", out, catalog=catalog)
         with pytest.raises(UsageError, match="the name does not tell the format: say which"):
             merge([tmp_path / "one.json"], out, catalog=catalog)
     with pytest.raises(UsageError, match="there is nothing to merge"):

@@ -74,7 +74,7 @@ def test_seeds_in_order_with_their_source_response_and_licence(tmp_path, catalog
     ]
     assert (report.rows, report.seeds, report.answered, report.bad) == (2, 2, 1, 0)
     assert report.licences == {"MIT": 2}
-    assert report.lines() == ["2 rows read, 2 seeds, 1 of them with a response"]
+    assert report.lines() == ["2 rows read, 2 seeds, 1 with a response"]
 
 
 def test_of_equal_instructions_the_first_is_the_seed_even_without_a_response():
@@ -127,7 +127,7 @@ def test_fail_stops_at_the_first_bad_row():
 def test_a_source_without_a_seed_says_why():
     with pytest.raises(SeedError, match="rows:x: there is no row in it"):
         seeds_of([])
-    with pytest.raises(SeedError, match=r"not one of its 2 rows can be used\. The first: rows:x:1: the instruction is"):
+    with pytest.raises(SeedError, match=r"none of its 2 rows can be used\. The first: rows:x:1: the instruction is"):
         seeds_of(["", 7])
     report = SeedReport()
     assert list(read_examples(Rows(), "rows:x", report=report)) == []

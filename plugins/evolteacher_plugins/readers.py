@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import gzip
 import io
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, ClassVar, cast
 
 from pydantic import Field
 
 from evolteacher import Row, SeedReader, hookimpl
-from evolteacher.errors import MissingExtra, SeedError, did_you_mean
+from evolteacher.errors import MissingExtra, SeedError
 from evolteacher_plugins.json_stream import json_rows, line_rows, lines_of, parsed, undecoded
 
 _GZIP = b"\x1f\x8b"
@@ -132,7 +134,8 @@ class Parquet(FileReader, name="parquet"):
 class Hub(SeedReader, name="hf"):
     """A dataset of the Hugging Face hub: ``hf:owner/name`` or ``hf:owner/name:split`` (needs the extra ``hub``).
 
-    Streamed: rows are fetched as they are read. No code of the dataset's is run.
+    Streamed: rows are fetched as they are read. No code of the dataset's is run. As ``datasets`` does, a folder
+    ``owner/name`` below the working directory is read instead of the hub.
     """
 
     split: str = Field("train", description="The split, where the source names none.")
@@ -178,9 +181,9 @@ def _check_file(source: str) -> None:
     if path.is_dir():
         raise SeedError(f"{source}: this is a folder: name a file in it")
     if not path.exists():
-        near = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, near) if near and len(near) <= 1000 else ""
-        raise SeedError(f"{source}: there is no such file.{hint if 'Did' in hint else ''}")
+        names = [entry.name for entry in islice(path.parent.iterdir(), 1000)] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(path.name, names, n=1)
+        raise SeedError(f"{source}: there is no such file" + (f". Did you mean '{near[0]}'?" if near else ""))
 
 
 @contextmanager
