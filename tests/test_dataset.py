@@ -275,6 +275,13 @@ def test_merge_keeps_all_in_the_order_given(tmp_path, catalog):
     assert report.lines()[-1] == "1 equal row left out"
 
 
+def test_merge_takes_no_rows_for_equal_whose_texts_only_join_alike(tmp_path, catalog):
+    rows = [("a", "bc"), ("ab", "c"), ("a", "bc")]
+    write_dataset([seed(*row) for row in rows], tmp_path / "d.json", "evol")
+    merge([tmp_path / "d.json"], tmp_path / "d.json", unique=True, catalog=catalog)
+    assert rows_of(tmp_path / "d.json", catalog) == rows[:2]
+
+
 def test_merge_tells_the_format_by_the_name(tmp_path, catalog):
     write_dataset([SEED], tmp_path / "one.json", "evol")
     merge([tmp_path / "one.json"], tmp_path / "d.JSONL", catalog=catalog)

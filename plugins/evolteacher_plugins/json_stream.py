@@ -29,7 +29,7 @@ _UNDECODED = re.compile("[\udc80-\udcff]")
 _STRUCTURE = re.compile(r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+("?)|[\[\]{}]')
 """A string, with an empty group 1 where it is not closed, or a bracket."""
 
-_BARE = re.compile(r'[^\s,:\[\]{}"]*')
+_BARE = re.compile(r'[^ \t\r\n,:\[\]{}"]*')
 _LIST = re.compile(r"\s*:\s*(\[)?")
 _SPACE = re.compile(r"[ \t\r\n]*")
 _OPENING = '[{"'
