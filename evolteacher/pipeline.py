@@ -65,18 +65,21 @@ class Pipeline:
 
 
 def _check(use: Use[Filter], *, response: bool) -> Check | None:
+    """Return the filter as it runs on evolutions, or on records; None where it does not look."""
     component = use.component
     if isinstance(component, TextFilter):
-        text = component.reject
-        return Check(use, quick=(lambda r: text(r.response)) if response else (lambda e: text(e.child.text)))
+        return _seeing(use, component, (lambda r: r.response) if response else (lambda e: e.child.text))
     if isinstance(component, ReplyFilter):
-        reply = component.reject
-        return Check(use, quick=lambda subject: reply(subject.reply))
-    if isinstance(component, InstructionFilter) and not response:
-        return Check(use, judge=component.judge) if component.asks() else Check(use, quick=component.reject)
-    if isinstance(component, ResponseFilter) and response:
-        return Check(use, judge=component.judge) if component.asks() else Check(use, quick=component.reject)
+        return _seeing(use, component, lambda subject: subject.reply)
+    if isinstance(component, ResponseFilter if response else InstructionFilter):
+        return _seeing(use, component, lambda subject: subject)
     return None
+
+
+def _seeing(use: Use[Filter], component: Any, part: Callable[[Any], Any]) -> Check:
+    if component.asks():
+        return Check(use, judge=lambda subject, ask: component.judge(part(subject), ask))
+    return Check(use, quick=lambda subject: component.reject(part(subject)))
 
 
 Subject = Evolution | Record
