@@ -17,7 +17,7 @@ from evolteacher.messages import Reply, Request
 class Limits(BaseModel):
     """How hard the backends are pushed; every one of these may change on resume."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     requests_per_minute: float | None = Field(None, gt=0, description="Held with a token bucket; none by default.")
     retries: int = Field(8, ge=0, description="How often a call that met a passing fault is asked again.")

@@ -2,45 +2,50 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from evolteacher.backend import Backend
 from evolteacher.catalog import Catalog
-from evolteacher.errors import RecipeError
+from evolteacher.component import RESERVED, Component
+from evolteacher.errors import RecipeError, did_you_mean
+from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.messages import ROLES
+from evolteacher.operator import Operator
+from evolteacher.seeds import SeedReader
 from evolteacher.yamlfile import Key, Located, parse_value
 
-_COMPONENT_LISTS = ("operators", "filters", "dataset_filters")
+_LISTS: dict[str, type[Component]] = {"operators": Operator, "filters": Filter, "dataset_filters": DatasetFilter}
 
 
-def apply_set(located: Located, change: str) -> None:
+def apply_set(located: Located, change: str, catalog: Catalog) -> None:
     """Apply one ``dotted.key=value``.
 
-    A list of components is entered by a component's name or label, or by number; setting an option of a backend that
-    the recipe does not name there puts that backend in its place.
+    A component in a list is reached by its label, its name or its number (from 0), a backend by its key; its own name
+    may follow, and must where another component is to take its place: ``backends.judge.vllm.model=PATH``. A role that
+    shares another's backend gets one of its own.
 
     Raises:
         RecipeError: no ``=``, a value that is no YAML, or a key that leads nowhere.
     """
     dotted, equals, text = change.partition("=")
-    option = f"--set {dotted}"
-    if not equals or not dotted.strip():
-        raise RecipeError(f"--set {change}: write key=value, such as --set rounds=2")
+    keys = dotted.strip().split(".")
+    option = f"--set {dotted.strip()}"
+    if not equals or not all(keys):
+        # What stands there is not repeated beyond its first word: it may be a key.
+        raise RecipeError(f"--set {dotted.split()[0] if dotted.split() else ''}: write key=value, such as rounds=2")
     try:
         value = parse_value(text)
     except ValueError as error:
-        raise RecipeError(f"{option}: the value is not valid YAML: {error}") from None
-    keys = dotted.strip().split(".")
-    path: Key = ()
-    node: Any = located.data
-    for depth, key in enumerate(keys[:-1]):
-        node, path = _enter(node, key, keys[: depth + 1], path, option)
-    _put(node, keys[-1], value, path, option)
-    located.override(path if isinstance(node, list) else (*path, keys[-1]), option)
+        raise RecipeError(f"{option}: {error}. A text may need quotes of its own: '{dotted}=\"…\"'") from None
+    path = _Walk(located.data, catalog, option).put(keys, value)
+    located.override(path, option)
 
 
 def apply_backend(located: Located, text: str, catalog: Catalog) -> None:
-    """Let ``NAME`` or ``NAME:VALUE`` answer every role; VALUE is the backend's primary option, such as its model.
+    """Let ``NAME`` or ``NAME:VALUE`` answer everything; VALUE is the backend's primary option, such as its model.
+
+    Every backend of the recipe gives way to it, also those that components name by ``backend:``.
 
     Raises:
         RecipeError: no backend has that name, or it takes no value.
@@ -54,53 +59,133 @@ def apply_backend(located: Located, text: str, catalog: Catalog) -> None:
         raise RecipeError(
             f"--backend {text}: backend '{name}' takes nothing after the colon; use --set for its options"
         )
+    if colon and not value:
+        raise RecipeError(f"--backend {text}: nothing stands after the colon; write {name}:{cls.primary.upper()}")
+    primary = cls.model_fields[cls.primary].alias or cls.primary if colon else ""
     backends = located.data.get("backends")
-    extra = {k: v for k, v in backends.items() if k not in ROLES} if isinstance(backends, dict) else {}
-    located.data["backends"] = {"evolve": {name: {cls.primary: value} if colon else {}}, **extra}
+    others = [key for key in backends if key not in ROLES] if isinstance(backends, dict) else []
+    located.data["backends"] = {"evolve": {name: {primary: value} if colon else {}}, **dict.fromkeys(others, "evolve")}
     located.override(("backends",), f"--backend {text}")
 
 
-def _enter(node: Any, key: str, keys: list[str], path: Key, option: str) -> tuple[Any, Key]:
-    if isinstance(node, list):
-        index = _index(node, key, option)
-        if isinstance(node[index], str):
-            node[index] = {node[index]: {}}
-        item = node[index]
-        # filters.no-gain.unclear: the component's name is both the way in and the key of its options
-        if isinstance(item, dict) and len(item) == 1 and path and path[0] in _COMPONENT_LISTS and not key.isdigit():
-            ((name, options),) = item.items()
-            item[name] = options if isinstance(options, dict) else {}
-            return item[name], (*path, index, name)
-        return item, (*path, index)
-    if not isinstance(node, dict):
-        raise RecipeError(f"{option}: {'.'.join(keys[:-1])} holds no further keys")
-    child = node.get(key)
-    if len(path) == 2 and path[0] == "backends" and key not in node:
-        node.clear()
-    if len(path) == 1 and path[0] == "backends" and isinstance(child, str):
-        child = node[key] = {child: {}}
-    if child is None:
-        child = node[key] = {}
-    if not isinstance(child, dict | list):
-        raise RecipeError(f"{option}: {'.'.join(keys)} is {child!r} and holds no further keys")
-    return child, (*path, key)
+class _Walk:
+    """Finds the place that a dotted key means, making what is written short into what has options."""
+
+    def __init__(self, data: dict[str, Any], catalog: Catalog, option: str) -> None:
+        self._data = data
+        self._catalog = catalog
+        self._option = option
+
+    def put(self, keys: list[str], value: Any) -> Key:
+        """Put the value in its place; return that place."""
+        first, rest = keys[0], keys[1:]
+        if rest and first in _LISTS and isinstance(self._data.get(first), list):
+            items = self._data[first]
+            index = self._index(items, rest[0], first)
+            return self._component(items, index, rest[1:], value, _LISTS[first], (first, index))
+        if rest and first == "backends":
+            backends = self._data.setdefault("backends", {})
+            if isinstance(backends, dict):
+                self._own_backend(backends, rest[0])
+                return self._component(backends, rest[0], rest[1:], value, Backend, (first, rest[0]))
+        if rest and first == "seeds":
+            seeds = self._data.setdefault("seeds", {})
+            if isinstance(seeds, str):
+                seeds = self._data["seeds"] = {"path": seeds}
+            if rest[0] == "reader" and isinstance(seeds, dict):
+                return self._component(seeds, "reader", rest[1:], value, SeedReader, (first, "reader"))
+        return self._plain(self._data, keys, value, ())
+
+    def _own_backend(self, backends: dict[str, Any], key: str) -> None:
+        """Let a key that another one answers for have a copy of that one's backend, to be changed on its own."""
+        source, seen = backends.get(key, "evolve" if key in ROLES else None), {key}
+        while isinstance(source, str) and source in backends and source not in seen:
+            seen.add(source)
+            source = backends[source]
+        if source is not None:
+            backends[key] = copy.deepcopy(source)
+
+    def _component(self, holder: Any, key: Any, keys: list[str], value: Any, base: type[Component], path: Key) -> Key:
+        """Put a value into a component, or in its place."""
+        if not keys:
+            holder[key] = value
+            return path
+        spec = holder[key] if isinstance(holder, list) else holder.get(key)
+        name, options = _parts(spec)
+        if name is None or (keys[0] != name and self._is_component(keys, name, value, base)):
+            name, options = keys[0], {}
+        if keys[0] == name:
+            keys = keys[1:]
+        holder[key] = {name: options}
+        if not keys:
+            holder[key][name] = value
+            return (*path, name)
+        return self._plain(options, keys, value, (*path, name))
+
+    def _is_component(self, keys: list[str], current: str, value: Any, base: type[Component]) -> bool:
+        """Whether a key beside the component that stands there means another one, and not an option of it."""
+        try:
+            cls = self._catalog.find(base, current)
+        except RecipeError:
+            return True
+        if keys[0] in RESERVED or any(keys[0] in (name, field.alias) for name, field in cls.model_fields.items()):
+            return False
+        try:
+            self._catalog.find(base, keys[0])
+        except RecipeError:
+            return len(keys) > 1 or isinstance(value, dict)
+        return True
+
+    def _index(self, items: list[Any], key: str, section: str) -> int:
+        if key.isascii() and key.isdigit() and int(key) < len(items):
+            return int(key)
+        names = []
+        for index, item in enumerate(items):
+            name, options = _parts(item)
+            if name is not None:
+                label = options.get("as", name.rpartition("/")[2])
+                names.append((index, str(label), name))
+        for index, label, _ in names:
+            if key == label:
+                return index
+        found = [index for index, _, name in names if key in (name, name.rpartition("/")[2])]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            labels = " or ".join(f"'{label}'" for index, label, _ in names if index in found)
+            raise RecipeError(f"{self._option}: {section} has '{key}' more than once: write {labels}")
+        hint = did_you_mean(key, [label for _, label, _ in names])
+        raise RecipeError(f"{self._option}: {section} has no '{key}'.{hint} A number from 0 does, too.")
+
+    def _plain(self, node: Any, keys: list[str], value: Any, path: Key) -> Key:
+        for depth, key in enumerate(keys):
+            last = depth == len(keys) - 1
+            if isinstance(node, list):
+                if not (key.isascii() and key.isdigit() and int(key) < len(node)):
+                    wanted = f"a number from 0 to {len(node) - 1}" if node else "nothing yet"
+                    raise RecipeError(f"{self._option}: this is a list, and '{key}' none of its places ({wanted})")
+                place: str | int = int(key)
+            elif isinstance(node, dict):
+                place = key
+            else:
+                # What stands there is not repeated: it may be a secret.
+                before = ".".join(self._option.removeprefix("--set ").split(".")[: -(len(keys) - depth)])
+                raise RecipeError(f"{self._option}: '{before}' is a single value and holds no '{key}'")
+            path = (*path, place)
+            if last:
+                node[place] = value
+            else:
+                if isinstance(node, dict) and node.get(key) is None:
+                    node[key] = {}
+                node = node[place]
+        return path
 
 
-def _index(node: list[Any], key: str, option: str) -> int:
-    if key.isdigit() and int(key) < len(node):
-        return int(key)
-    for index, item in enumerate(node):
-        name, options = (item, {}) if isinstance(item, str) else next(iter(item.items()), ("", {}))
-        label = options.get("as", name) if isinstance(options, dict) else name
-        if key in (name, label):
-            return index
-    raise RecipeError(f"{option}: the recipe has no '{key}' there; use a name that it lists, or a number from 0")
-
-
-def _put(node: Any, key: str, value: Any, path: Key, option: str) -> None:
-    if isinstance(node, list):
-        node[_index(node, key, option)] = value
-    elif isinstance(node, dict):
-        node[key] = value
-    else:
-        raise RecipeError(f"{option}: there is nothing to set '{key}' in")
+def _parts(spec: Any) -> tuple[str | None, dict[str, Any]]:
+    """Return name and options of a component as a recipe writes it; no name where that is none."""
+    if isinstance(spec, str):
+        return spec, {}
+    if isinstance(spec, dict) and len(spec) == 1:
+        ((name, options),) = spec.items()
+        return name, options if isinstance(options, dict) else {}
+    return None, {}

@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, field_validator
 
 from evolteacher.backend import Backend
 from evolteacher.catalog import Catalog
-from evolteacher.errors import did_you_mean
+from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.limits import Limits
 from evolteacher.messages import ROLES, Role, Sampling
 from evolteacher.operator import Operator
 from evolteacher.overrides import apply_backend, apply_set
+from evolteacher.problems import Problems, shown
+from evolteacher.record import SEED_OPERATOR
 from evolteacher.seeds import SeedReader
 from evolteacher.shapes import Format
-from evolteacher.use import Problems, Use, UseReader
-from evolteacher.yamlfile import Located, load
+from evolteacher.use import Use, UseReader, is_label
+from evolteacher.yamlfile import Located, load, plain_data
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 VERSION = 1
 """Of the recipe language; a recipe begins with ``evolteacher: 1``."""
 
 
-class Section(BaseModel):
-    """Base of a recipe's parts: frozen, unknown keys refused."""
+Export = Literal["evol", "rounds", "jsonl", "chat", "parquet"]
+"""Formats that a run folder's dataset is written in; ``rounds`` is one file a round."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+
+class Section(BaseModel):
+    """Base of a recipe's parts: frozen, unknown keys refused, and no value taken for one of another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Seeds(Section):
     """Where the seed instructions come from."""
 
-    path: str = Field(description="A file, relative to the recipe, or `hf:owner/name`.")
+    path: str = Field(min_length=1, description="A file, relative to the recipe, or `hf:owner/name`.")
     reader: Annotated[Use[SeedReader] | None, SkipValidation] = None
     format: Format = Field("auto", description="The shape of a row; auto recognises each by itself.")
     instruction: str | None = Field(None, description="Name of the column that holds the instruction.")
@@ -47,6 +58,17 @@ class Seeds(Section):
     )
     limit: int | None = Field(None, ge=1, description="Take the first N unique seeds. May grow on resume.")
 
+    @field_validator("path")
+    @classmethod
+    def _check_path(cls, path: str) -> str:
+        if "\0" in path:
+            raise ValueError("no file's name holds a NUL character")
+        try:
+            Path(path).expanduser()
+        except RuntimeError:
+            raise ValueError(f"there is no home folder '{Path(path).parts[0]}'") from None
+        return path
+
 
 class SamplingChange(Section):
     """What one role's sampling has different."""
@@ -54,7 +76,7 @@ class SamplingChange(Section):
     temperature: float | None = Field(None, ge=0, le=10)
     top_p: float | None = Field(None, gt=0, le=1)
     max_tokens: int | None = Field(None, ge=1)
-    stop: tuple[str, ...] | None = None
+    stop: tuple[str, ...] | None = Field(None, strict=False)
     seed: int | None = None
 
 
@@ -64,7 +86,7 @@ class SamplingSection(Section):
     temperature: float = Field(1.0, ge=0, le=10, description="0 is greedy.")
     top_p: float = Field(0.9, gt=0, le=1, description="Nucleus mass.")
     max_tokens: int = Field(2048, ge=1, description="Most new tokens a reply.")
-    stop: tuple[str, ...] = Field((), description="Texts that end a reply.")
+    stop: tuple[str, ...] = Field((), strict=False, description="Texts that end a reply.")
     seed: int | None = Field(None, description="Handed to backends that take one.")
     evolve: SamplingChange | None = Field(None, description="What differs for evolving.")
     respond: SamplingChange | None = Field(None, description="What differs for answering.")
@@ -83,7 +105,7 @@ class Recipe(Section):
     """A whole experiment. Build one with :meth:`load` or :meth:`from_dict`."""
 
     evolteacher: Literal[1] = Field(description="Version of the recipe language.")
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the run folder.")
+    name: str = Field(max_length=100, description="Names the run folder.")
     description: str = Field("", description="What it is for, in a sentence.")
     seed: int = Field(42, description="Of the random choices.")
     seeds: Seeds
@@ -104,8 +126,17 @@ class Recipe(Section):
     synchronous: Literal["normal", "full"] = Field(
         "normal", description="full: a power cut loses no commit either; normal survives kill -9 at twice the speed."
     )
-    export: tuple[str, ...] | None = Field(None, description="Formats to write; by default all that can be.")
+    export: tuple[Export, ...] | None = Field(
+        None, strict=False, description="Formats to write; by default all that can be."
+    )
     origin: Path | None = Field(None, exclude=True)
+
+    @field_validator("name")
+    @classmethod
+    def _check_name(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"use letters, digits, '.', '_' and '-', beginning with a letter or digit, not {name!r}")
+        return name
 
     @classmethod
     def load(
@@ -143,33 +174,35 @@ class Recipe(Section):
         catalog: Catalog | None = None,
     ) -> Recipe:
         """Validate a recipe given as plain data; relative paths are relative to the working directory."""
-        import copy
-
-        located = Located(copy.deepcopy(dict(data)), "recipe")
-        return cls._build(located, None, catalog or Catalog.load(), set, backend)
+        return cls._build(plain_data(data, "recipe"), None, catalog or Catalog.load(), set, backend)
 
     @classmethod
     def _build(
         cls, located: Located, path: Path | None, catalog: Catalog, changes: Iterable[str], backend: str | None
     ) -> Recipe:
-        _check_top(located)
+        problems = Problems(located)
+        _check_version(problems)
         for change in changes:
-            apply_set(located, change)
+            try:
+                apply_set(located, change, catalog)
+            except RecipeError as error:
+                problems.lines.extend(error.problems)
         if backend is not None:
             apply_backend(located, backend, catalog)
-        problems = Problems(located)
-        data = dict(located.data)
-        reader = UseReader(catalog, problems)
+        data = _known(problems)
+        specs = data.get("backends")
+        reader = UseReader(catalog, problems, [*ROLES, *(specs if isinstance(specs, dict) else ())])
         data["operators"] = reader.many(data.get("operators"), Operator, ("operators",))
         data["filters"] = reader.many(data.get("filters"), Filter, ("filters",))
         data["dataset_filters"] = reader.many(data.get("dataset_filters"), DatasetFilter, ("dataset_filters",))
-        data["backends"], data["backend_keys"] = _backends(data.get("backends"), reader, problems)
-        data["seeds"] = _seeds(data.get("seeds"), reader)
+        data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
+        if "seeds" in data:
+            data["seeds"] = _seeds(data["seeds"], reader)
         data["origin"] = path
         try:
             recipe = cls.model_validate(data)
         except ValidationError as error:
-            problems.add_invalid((), error, cls, "a recipe")
+            problems.add_invalid((), error, cls, "a recipe", located.data)
             recipe = None
         _check_sense(data, recipe, problems)
         problems.raise_any()
@@ -188,10 +221,9 @@ class Recipe(Section):
     def seeds_source(self) -> str:
         """Return the seeds' path made absolute (relative to the recipe's folder), or a source such as ``hf:…``."""
         source = self.seeds.path
-        if ":" in source.split("/")[0] and not Path(source).exists():
-            return source
         base = self.origin.parent if self.origin is not None else Path.cwd()
-        return str((base / Path(source).expanduser()).resolve())
+        path = os.path.abspath(base / Path(source).expanduser())
+        return source if ":" in source.split("/")[0] and not os.path.exists(path) else path
 
     def to_plain(self, *, with_free: bool = True) -> dict[str, Any]:
         """Return the recipe as plain data with every default written out; loads again as the same recipe."""
@@ -223,21 +255,27 @@ _SPECIAL = {"origin", "backend_keys"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
-def _check_top(located: Located) -> None:
-    problems = Problems(located)
-    if not isinstance(located.data, dict):
+def _check_version(problems: Problems) -> None:
+    """Stop where the rest cannot be understood: no mapping, or another version of the language."""
+    data = problems.located.data
+    if not isinstance(data, dict):
         problems.add((), "a recipe is a mapping that begins with 'evolteacher: 1'")
-        problems.raise_any()
+    elif "evolteacher" not in data:
+        problems.add((), "'evolteacher: 1' is missing; it says which version of the recipe language this is")
+    elif isinstance(data["evolteacher"], bool) or data["evolteacher"] != VERSION:
+        version = shown(data["evolteacher"])
+        problems.add(("evolteacher",), f"version {version} is unknown; this evolteacher reads version {VERSION}")
+    problems.raise_any()
+
+
+def _known(problems: Problems) -> dict[str, Any]:
+    """Return what the recipe holds under keys that there are."""
     known = [name for name in Recipe.model_fields if name not in _SPECIAL]
-    for key in located.data:
+    data = problems.located.data
+    for key in data:
         if key not in known:
             problems.add((key,), f"a recipe has no '{key}'.{did_you_mean(key, known)}")
-    version = located.data.get("evolteacher")
-    if version is None:
-        problems.add((), "'evolteacher: 1' is missing; it says which version of the recipe language this is")
-    elif version != VERSION:
-        problems.add(("evolteacher",), f"version {version!r} is unknown; this evolteacher reads version {VERSION}")
-    problems.raise_any()
+    return {key: value for key, value in data.items() if key in known}
 
 
 def _seeds(section: Any, reader: UseReader) -> Any:
@@ -257,7 +295,10 @@ def _backends(specs: Any, reader: UseReader, problems: Problems) -> tuple[dict[s
     uses: dict[str, Use[Backend]] = {}
     aliases: dict[str, str] = {role: "evolve" for role in ROLES if role not in specs}
     for name, spec in specs.items():
-        if isinstance(spec, str) and spec in specs and spec != name:
+        if not is_label(name):
+            needed = "letters, digits, '-' and '_', beginning with a letter, are what a backend can be called by"
+            problems.add(("backends", name), needed)
+        if isinstance(spec, str) and spec in {*specs, *ROLES} and spec != name:
             aliases[name] = spec
             continue
         use = reader.one(spec, Backend, ("backends", name))
@@ -277,21 +318,33 @@ def _backends(specs: Any, reader: UseReader, problems: Problems) -> tuple[dict[s
 
 
 def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Problems) -> None:
-    keys: Mapping[str, str] = data["backend_keys"]
-    for kind in ("operators", "filters"):
-        for index, use in enumerate(data[kind]):
-            if use.backend is not None and keys and use.backend not in keys:
-                hint = did_you_mean(use.backend, keys)
-                problems.add((kind, index), f"no backend of this recipe is called '{use.backend}'.{hint}")
-            if kind == "filters" and isinstance(use.component, DatasetFilter):
-                problems.add((kind, index), f"'{use.label}' judges the whole dataset: list it under dataset_filters")
     operators: tuple[Use[Operator], ...] = data["operators"]
-    if not problems.lines and not operators:
+    if not problems.located.data.get("operators"):
         problems.add(("operators",), "at least one operator is needed; `evolteacher plugins` lists them")
     if operators and not any(use.weight for use in operators):
         problems.add(("operators",), "every operator has weight 0; at least one must be above 0")
     if recipe is not None and recipe.choose == "uniform" and any(use.weight != 1 for use in operators):
         problems.add(("choose",), "'uniform' ignores the weights that are given; write 'choose: weights'")
+    labels = [(kind, use.label) for kind in ("operators", "filters", "dataset_filters") for use in data[kind]]
+    for kind, label in labels:
+        taken = (SEED_OPERATOR,) if kind == "operators" else (*CALL_ERRORS, "unreadable")
+        if label in taken:
+            problems.add((kind,), f"'{label}' has a meaning of its own in records; give it another name with 'as:'")
+        if kind == "dataset_filters" and ("filters", label) in labels:
+            problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
+    _check_backend_names(data, problems)
+
+
+def _check_backend_names(data: Mapping[str, Any], problems: Problems) -> None:
+    """Find a misspelt role: a backend that nothing names, called nearly like a role."""
+    specs = problems.located.data.get("backends")
+    named = {use.backend for kind in ("operators", "filters") for use in data[kind]}
+    for name in data["backend_keys"]:
+        if name in ROLES or name in named or name in (list(specs.values()) if isinstance(specs, dict) else ()):
+            continue
+        if near := difflib.get_close_matches(name, ROLES, n=1):
+            message = f"no role is called '{name}', and no component names it. Did you mean '{near[0]}'?"
+            problems.add(("backends", name), message)
 
 
 def _shown(path: Path) -> str:
