@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 
 import evolteacher as et
 from evolteacher import errors
+from evolteacher_backends import made_up
 from evolteacher_backends.replay import Replay
 
 MODEL = "scripted"
@@ -172,7 +173,7 @@ class Scripted(et.Backend, name="scripted"):
                 f"backend '{self.name}': nothing answers slot '{request.slot}' (prompt: {request.text[:60]!r}…): "
                 "add a rule, or set strict: false"
             )
-        return make_up(request)
+        return _make_up(request)
 
     def _read(self) -> _Script:
         rules = list(self.rules)
@@ -315,85 +316,14 @@ def _fraction(purpose: str, request: et.Request) -> float:
 
 
 _TAGGED = re.compile(r"<(given\w*)>\n(.*)\n</\1>", re.DOTALL)
-_HEADING = re.compile(r"(?:^|\n)(#[^\n]*)")
-"""A line that may be one of the markers around the given task, ``#Given Test#:`` in the papers' prompts."""
-
-CONSTRAINTS = (
-    "Do not use any imported library; built-in types and functions are enough.",
-    "An empty input is valid and must lead to an empty result.",
-    "Leave the arguments unchanged and return a new object each time.",
-    "Reject arguments of a wrong type with an exception that names the argument.",
-    "Process the input as a stream, without ever holding all of it in memory.",
-    "Run in linear time and use only a constant amount of extra space.",
-    "Return the results in a stable order, ties in the order of their appearance.",
-    "Negative numbers and zero can occur and need the same care as others.",
-    "Write it without recursion, so that very deep inputs cannot overflow the stack.",
-    "Add type annotations and a docstring that shows two example calls.",
-    "Several threads may call it at once, so keep no shared state.",
-    "Texts can hold any Unicode characters; compare them without regard to case.",
-    "Count duplicates separately and report how often each of them occurred.",
-    "Make the limit configurable by an optional keyword argument with a sensible value.",
-    "Log every step that changes the result, at the level of debugging messages.",
-    "Round numbers to two decimals, halves to the nearest even digit.",
-    "Dates and times are in UTC and written as in ISO 8601.",
-    "Missing values appear as None and must be skipped without an exception.",
-    "Offer a command-line interface that reads standard input and writes standard output.",
-    "Stop early as soon as the answer can no longer change.",
-    "Cache repeated intermediate results, at most one thousand of them.",
-    "Split the solution into three small functions that can be checked one by one.",
-    "The input can be a hundred times larger than the available memory.",
-    "Explain in a comment why the worst case is not worse than O(n log n).",
-)
-"""What made-up rewrites add, about ten words each as in WizardCoder's first operator (arXiv 2306.08568)."""
-
-_OPENINGS = ("One way to do it:", "This solves the task:", "Here is a compact solution:", "A direct implementation:")
-_BODIES = (
-    "    return sorted(set(values))",
-    "    return [value for value in values if value is not None]",
-    "    result = {}\n    for value in values:\n        result[value] = result.get(value, 0) + 1\n    return result",
-    "    total = 0\n    for position, value in enumerate(values):\n        total += position * value\n    return total",
-    "    stack = []\n    for value in values:\n        stack.append(value)\n    return stack[::-1]",
-)
 
 
-def make_up(request: et.Request) -> str:
-    """Invent an answer: a rewritten task, a judgement or some code, by the slot's step and the prompt's form."""
+def _make_up(request: et.Request) -> str:
     slot = Slot.of(request)
     if slot.is_step("filter"):
-        return "Not equal."
+        return made_up.JUDGEMENT
     draw = _draw("make up", request)
-    if slot.is_step("evolve"):
-        return add_constraint(given_task(request.text), draw)
-    opening, body = _OPENINGS[draw % len(_OPENINGS)], _BODIES[draw // len(_OPENINGS) % len(_BODIES)]
-    return f"{opening}\n\n```python\ndef solve_{draw % 10_000:04}(values):\n{body}\n```"
-
-
-def given_task(prompt: str) -> str:
-    """Find the task that an evolving prompt asks to rewrite.
-
-    It stands between ``<given…>`` and its closing tag, as in our prompts, or between the first heading line with the
-    word "given" and the last with "rewritten", as in the papers'; without these, after the first line that ends in a
-    colon; else it is the whole prompt.
-    """
-    tagged = _TAGGED.search(prompt)
-    if tagged is not None and tagged[2].strip():
-        return tagged[2].strip()
-    headings = list(_HEADING.finditer(prompt))
-    start = next((heading.end() for heading in headings if "given" in heading[1].lower()), None)
-    end = next((heading.start() for heading in reversed(headings) if "rewritten" in heading[1].lower()), None)
-    if start is not None and end is not None and start < end and (task := prompt[start:end].strip()):
-        return task
-    _, colon, task = prompt.partition(":\n")
-    return task.strip() if colon and task.strip() else prompt.strip()
-
-
-def add_constraint(task: str, draw: int) -> str:
-    """Append one of the constraints that the task does not have yet; an arbitrary one when it has them all."""
-    start = draw % len(CONSTRAINTS)
-    turns = CONSTRAINTS[start:] + CONSTRAINTS[:start]
-    constraint = next((text for text in turns if text not in task), turns[0])
-    glue = "\n" if task.endswith("```") or "\n" in task[-200:] else " "
-    return f"{task}{glue}{constraint}"
+    return made_up.rewrite(request.text, draw) if slot.is_step("evolve") else made_up.respond(draw)
 
 
 @et.hookimpl

@@ -15,7 +15,8 @@ from evolteacher import errors
 from evolteacher.messages import messages_to_json
 from evolteacher.store import NewReply, Store
 from evolteacher_backends import scripted
-from evolteacher_backends.scripted import CONSTRAINTS, Rule, Scripted
+from evolteacher_backends.made_up import CONSTRAINTS
+from evolteacher_backends.scripted import Rule, Scripted
 
 SEED = "0" * 32
 
@@ -43,6 +44,10 @@ def ask(backend, *requests):
 
 def texts(backend, *requests):
     return [reply.text for reply in ask(backend, *requests)]
+
+
+def tagged_prompt(task):
+    return f"Make it harder, between <x> and </x>.\n\n<given_task>\n{task}\n</given_task>\n\n<harder_task>\n"
 
 
 def wizard_prompt(task):
@@ -296,18 +301,25 @@ TASKS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=3
 
 
 class TestMadeUp:
-    @given(TASKS)
-    def test_a_child_is_its_parent_and_one_more_constraint(self, task):
-        child = texts(Scripted(), request(wizard_prompt(task)))[0]
+    @given(TASKS, st.sampled_from([wizard_prompt, tagged_prompt]))
+    def test_a_child_is_its_parent_and_one_more_constraint(self, task, prompt):
+        child = texts(Scripted(), request(prompt(task)))[0]
         assert child.startswith(task.strip())
         assert child.removeprefix(task.strip()).strip() in CONSTRAINTS
 
     @pytest.mark.parametrize(
         "task",
-        ["# Given a list, sort it.", "Explain:\n# rewritten in C\nint x;", "a\n#Given Test#:\nb\n#Rewritten Test#:\nc"],
+        [
+            "# Given a list, sort it.",
+            "Explain:\n# rewritten in C\nint x;",
+            "a\n#Given Test#:\nb\n#Rewritten Test#:\nc",
+            "a\n<given_task>\nb\n</given_task>\nc",
+            "<given>\n</given>",
+        ],
     )
-    def test_headings_inside_the_task_are_data(self, task):
-        assert texts(Scripted(), request(wizard_prompt(task)))[0].startswith(task)
+    @pytest.mark.parametrize("prompt", [wizard_prompt, tagged_prompt])
+    def test_markers_inside_the_task_are_data(self, task, prompt):
+        assert texts(Scripted(), request(prompt(task)))[0].startswith(task)
 
     def test_prompts_of_other_operators(self):
         assert texts(Scripted(), request("In French:\nSort: a\nlist."))[0].startswith("Sort: a\nlist.")
@@ -396,6 +408,52 @@ class TestTiming:
         await Scripted().complete(request())
         assert turns == [1]
         await task
+
+
+class TestWholeRuns:
+    """Through the real operators, filters and engine, on tasks of every form."""
+
+    SEEDS = (
+        "Sort a list.",
+        "Fix it:\n\n```python\nx = 1\n```",
+        "# Given\n\n- a\n- b",
+        "Greet.\n\nInput: {{ x }} {% raw %} %s",
+        "1. One:\n2. Two\n\n```\nf()\n```\n\nThat is all.",
+        "Übersetze 🙂\r\nzwei Zeilen",
+    )
+
+    @pytest.fixture
+    def first(self, tmp_path):
+        seeds = tmp_path / "seeds.jsonl"
+        seeds.write_text(
+            "".join(json.dumps({"instruction": text, "output": "An answer."}) + "\n" for text in self.SEEDS)
+        )
+        self.options = {"limit": 6, "set": [f"seeds.path={seeds}", "seeds.format=auto"]}
+        result = et.run("wizardcoder", tmp_path / "first", backend="scripted", **self.options)
+        assert result.calls == 3 * 3 * len(self.SEEDS)
+        return tmp_path / "first"
+
+    def test_no_filter_rejects_what_is_made_up_and_every_child_goes_beyond_its_parent(self, first):
+        with Store(first / "run.db", read_only=True) as store:
+            rows = store.query(
+                "SELECT ord, round, filter, child FROM steps WHERE round > 0 ORDER BY ord, round"
+            ).fetchall()
+        assert len(rows) == 3 * len(self.SEEDS)
+        text = ""
+        for place, round_, filter_, child in rows:
+            parent = self.SEEDS[place].strip() if round_ == 1 else text
+            assert filter_ == ""
+            assert child.startswith(parent)
+            assert len(child) > len(parent)
+            text = child
+
+    def test_another_runs_replies_make_its_dataset_again(self, first, tmp_path):
+        options = {
+            **self.options,
+            "set": [*self.options["set"], f"backends.evolve={{scripted: {{run: {first}, strict: true}}}}"],
+        }
+        et.run("wizardcoder", tmp_path / "second", **options)
+        assert (tmp_path / "second" / "dataset.json").read_bytes() == (first / "dataset.json").read_bytes()
 
 
 def test_the_entry_point_registers_it():
