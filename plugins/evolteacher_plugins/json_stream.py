@@ -218,7 +218,12 @@ class _Window:
                 return None
 
     def is_lines(self) -> bool:
-        """Whether this looks like JSON Lines: a first line that is a value by itself, and another after it."""
+        """Whether this looks like JSON Lines: a first line that is a value by itself, and another after it.
+
+        Looks no further than a chunk, so that a list without line ends is not held whole.
+        """
+        while len(self.text) - self.at < CHUNK and self.more():
+            pass
         end = self.text.find("\n", self.at)
         rest = self.text[end:].lstrip()[:1] if end >= 0 else ""
         if not rest or rest not in '{"':
