@@ -62,7 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
         except KeyboardInterrupt:
             return INTERRUPTED
-        except SystemExit as error:  # how rich and typer end when nobody reads on
+        except SystemExit as error:
+            if isinstance(error.__context__, BrokenPipeError):  # how rich and typer end when nobody reads on
+                return _nobody_reads()
             return error.code if isinstance(error.code, int) else 0
         except Exception as error:
             return _report(error)
@@ -204,7 +206,7 @@ def _sentence(message: str) -> str:
 def _nobody_reads() -> int:
     """End quietly when the reader of a pipe has had enough, as after ``| head``."""
     # Python flushes stdout once more at its end, which would fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 0
 
 

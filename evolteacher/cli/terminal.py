@@ -76,7 +76,7 @@ def count(number: int, noun: str) -> str:
 
 def duration(seconds: float) -> str:
     """Return a length of time as people write it: ``8 s``, ``3:05 min``, ``2:10 h``, ``3 d 4 h``."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
