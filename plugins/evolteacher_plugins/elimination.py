@@ -107,9 +107,14 @@ class CopiedPrompt(et.InstructionFilter, name="copied-prompt"):
 
     def reject(self, evolution: et.Evolution) -> str | None:
         """Look for each phrase in the child, and in the parent where the child has it."""
+        text = evolution.child.text
+        # A cheap look first: ASCII text that lacks a phrase's longest word cannot hold the phrase in any dress.
+        lowered = text.lower() if text.isascii() else None
         for phrase in self._wanted(evolution.markers):
-            pattern = _phrase_pattern(phrase)
-            found = pattern.search(evolution.child.text)
+            word, pattern = _phrase_pattern(phrase)
+            if lowered is not None and word not in lowered:
+                continue
+            found = pattern.search(text)
             if found and (evolution.is_seed or not pattern.search(evolution.parent.text)):
                 return f"it copies words of the evolving prompt: '{' '.join(found.group().split())}'"
         return None
@@ -132,11 +137,15 @@ PAPER_PHRASES = (
 
 
 @lru_cache(maxsize=512)
-def _phrase_pattern(phrase: str) -> re.Pattern[str]:
-    """Return what finds a phrase, as it is or, for a marker of several words, in the other dress a model gives it."""
+def _phrase_pattern(phrase: str) -> tuple[str, re.Pattern[str]]:
+    """Return what finds a phrase, as it is or, for a marker of several words, in the other dress a model gives it.
+
+    With it comes the phrase's longest word, in lower case, which every such form holds.
+    """
     phrase = phrase.strip()
     bare = _DRESS.sub("", phrase)
-    names = [re.escape(word) for word in re.split(r"[\s_-]+", bare)]
+    parts = re.split(r"[\s_-]+", bare)
+    names = [re.escape(word) for word in parts]
     if bare != phrase and phrase[0] in "#<[*=" and len(names) > 1:
         name = r"[\s_-]+".join(names) + r"(?!\w)"
         forms = [rf"#[\s*]*{name}", rf"\*\*{name}[:\s]*\*\*", rf"[<\[]/?{name}", rf"^[^\w\n]*{name}[^\w\n]*:"]
@@ -145,7 +154,7 @@ def _phrase_pattern(phrase: str) -> re.Pattern[str]:
     else:
         words = r"\s+".join(map(re.escape, phrase.split()))
         forms = [(r"(?<!\w)" if phrase[0].isalnum() else "") + words + (r"(?!\w)" if phrase[-1].isalnum() else "")]
-    return re.compile("|".join(forms), re.IGNORECASE | re.MULTILINE)
+    return max(parts, key=len).lower(), re.compile("|".join(forms), re.IGNORECASE | re.MULTILINE)
 
 
 class NoGain(et.InstructionFilter, name="no-gain"):
