@@ -19,6 +19,7 @@ from evolteacher.reading.phrases import (
     ANNOUNCED,
     ANSWERED,
     ATTEMPT,
+    ATTEMPTED,
     CHATTER,
     CODE,
     DRESS,
@@ -201,10 +202,10 @@ def _without_opening(text: str) -> str:
         text = text[greeting.end() :]
     # Each turn drops a paragraph; more than a few of chatter is no preamble.
     for _ in range(4):
-        found = CHATTER.match(text)
+        line, _, rest = text.partition("\n")
+        found = CHATTER.match(text) or (ECHO.match(text) if line.rstrip().endswith(":") else None)
         if found is None:
             break
-        line, _, rest = text.partition("\n")
         said = line.find(":", found.end() - 1)
         if said >= 0 and line[said + 1 :].strip(" *_"):
             return text[said + 1 :].lstrip(" *_")
@@ -241,7 +242,7 @@ def _without_appendix(text: str, parent: str) -> str:
     owns_code = any(CODE.match(line) or FENCE.match(line) for line in known)
     kept: list[str] = []
     block: list[str] = []
-    last, points_at_code, attempted = "", False, False
+    last, points_at_code, attempted = "", bool(ATTEMPTED.search(text)), False
     for line, fenced in [*_lines(text), ("", False)]:
         if fenced:
             block.append(line)
@@ -295,6 +296,8 @@ def _without_dangling(text: str) -> str:
     if FENCE.match(last) and (not before or not before[-1][1] or FENCE.match(before[-1][0])):
         text = text[: -len(last)].rstrip()
     head, newline, last = text.rpartition("\n")
+    if last.startswith("##"):
+        return head.strip()
     last = TALK.split(last, maxsplit=1)[0]
     start = _last_sentence(last)
     if last.endswith(":") and ANNOUNCED.search(last[start:]):
@@ -318,7 +321,7 @@ def _fault(text: str, parent: str, markers: Sequence[str]) -> str | None:
     plain = _plain(text)
     if not plain:
         return "no task is left when greetings, headings and solutions are taken away"
-    if plain in _plain(parent):
+    if plain.removeprefix("please") in _plain(parent):
         return "it only repeats the given task"
     if FRAGMENT.match(text):
         return "only a fragment of a sentence is left"

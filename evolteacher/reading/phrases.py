@@ -32,15 +32,18 @@ _ABOUT_TASK = rf"(?: (?:of|for|to) (?:the |this )?(?:{_NEW} |{_OLD} )?(?:{_TASK}
 TITLES: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("rewritten", re.compile(rf"(?:the )?{_NEW} (?:{_NEW} )?{_TASK}", re.I)),
     ("given", re.compile(rf"(?:the )?{_OLD} {_TASK}", re.I)),
-    ("after", re.compile(rf"(?:the )?{_SOLVED}(?: steps)?{_ABOUT_TASK}", re.I)),
+    ("after", re.compile(rf"(?:the )?(?:(?:{_NEW}|{_OLD}) )?(?:{_TASK} )?{_SOLVED}(?: steps)?{_ABOUT_TASK}", re.I)),
 )
-LABEL = re.compile(r"(?:the )?(?:task|question|problem|instruction|prompt|test)(?: description| statement)?", re.I)
+LABEL = re.compile(
+    rf"(?:the )?(?:task|question|problem|instruction|prompt|test)(?: description| statement)?|{_NEW}", re.I
+)
 TAGS: tuple[tuple[Kind, str], ...] = (
-    ("rewritten", rf"<{_NEW}[ _-](?:{_TASK})>"),
+    ("rewritten", rf"<-?{_NEW}[ _-](?:{_TASK})>"),
     ("given", rf"<{_OLD}[ _-](?:{_TASK})>"),
     (
         "after",
-        rf"<(?:/|/?end[ _-])(?:{_NEW}|{_OLD})[ _-](?:{_TASK})>|</?(?:answer|solution|explanation|response|easy_task)>",
+        rf"<(?:/|/?end[ _-])(?:{_NEW}|{_OLD})[ _-](?:{_TASK})>"
+        rf"|</?(?:answer|solution|explanation|response|easy_task)>|</?(?:{_NEW}|{_OLD})_(?:code|solution|function|answer)>",
     ),
 )
 FENCE = re.compile(r"[ \t]{0,8}(`{3,}+|~{3,}+)([^`]*+)$")
@@ -58,13 +61,14 @@ CHATTER = _any(
     r"i(?:'ll| will|'ve| have) (?:\w+ )?(?:re-?writ|ma[dk]e|modif|chang|creat|provid|add)",
     rf"(?:here(?:'s| is| are)|below is|this is|the following is|now,)[^\n]{{0,120}}?\b{_NEW}\b",
     rf"here(?:'s| is) (?:the|a) {_TASK}[^\n]{{0,60}}:",
-    rf"the {_NEW} (?:{_TASK}) is\b",
+    rf"the {_NEW} (?:{_TASK}) is\b|here (?:you go|it is)\b",
     r"to (?:make|increase|rewrite|turn)\b[^\n]{0,80}?\b(?:harder|difficult|challenging|complex|task|difficulty)\b",
     r"re-?writing the\b|how to make it harder|what to change",
 )
 ECHO = _any(
     r"(?:please )?(?:go back and )?(?:write|make|repeat|re-?write|change|modify|create|take|state|keep|solve|explain) "
     rf"(?:an? |the |this )?(?:{_NEW}|given|original) (?:[\w#+]+ )?(?:task|test|prompt|problem|question|instruction)\b",
+    rf"(?:re-?write|turn|transform)\b[^.\n]{{0,60}}? (?:as|into) an? {_NEW} (?:task|problem|question)\b",
     r"[^\n]{0,400}?\bthe (?:given|original) (?:task|test|prompt)\b|no solution\b",
 )
 REFUSAL = _any(
@@ -76,6 +80,7 @@ ANSWERED = _any(
     r"to (?:solve|convert|generate|fix|implement|achieve|accomplish|answer|create|change|modify|swap|refactor|print"
     r"|address|resolve|match|compute|find)\b[^.\n]{0,200}?\b(?:you|we|i)(?:'ll| can| could| need| should| will)\b",
     r"[^.\n]{0,60}\byou can (?:achieve|solve|do) (?:this|that|it)\b|you can use\b",
+    r"the (?:time|space) complexity of [^.\n]{0,60} is\b|(?:as an? [^,\n]{0,30}, )?i can help\b",
     r"the (?:bug|error|issue) (?:is|in)\b|there(?:'s| is) an? (?:\w+ )?(?:error|bug)\b",
 )
 SOLVING = _any(
@@ -85,6 +90,7 @@ SOLVING = _any(
     r"this (?:task|problem|version|change|modification|solution|implementation|approach)"
     r" (?:adds|introduces|involves|requires|uses|is (?:now|more|harder|designed|a bit|slightly))\b",
     rf"in this (?:{_NEW} )?(?:version|implementation|solution)\b|to solve this\b|i hope\b|example of the \w",
+    r"this task can be made\b|(?:please )?note that this (?:solution|implementation|code)\b",
     rf"(?:please )?note(?: that|:)? the (?:{_NEW}|{_OLD}) (?:{_TASK}|code|function|query|solution)\b",
     r"please provide the (?:given|code)\b",
 )
@@ -99,15 +105,18 @@ ATTEMPT = _any(
     r"(?!.*\b(?:correct|corrected|fixed)\b).*"
     r"\b(?:attempt|wrong|someone|colleague|mistakes?|incorrect|erroneous|faulty|buggy|flawed|misleading)\b"
 )
-ANNOUNCED = _any(r"\b(?:attempt|may be wrong|might be wrong)\b|^\s*here(?:'s| is)\b")
+ATTEMPTED = _any(r"\battempt\b[^.\n]{0,20}\b(?:wrong|incorrect|mistake)")
+ANNOUNCED = _any(r"\b(?:attempt|may be wrong|might be wrong)\b|\bhere(?:'s| is) (?:the|an?)\b")
 POINTS_AT_CODE = _any(
-    r"\b(?:following|below|code above|(?:the|two|any) bugs?"
+    r"\b(?:following (?!(?:\w+ )?(?:criteria|requirements|constraints|conditions|steps|rules|features|operations"
+    r"|methods|properties|specifications|functionality)\b)|below|code above|(?:the|two|any) bugs?"
     r"|(?:this|given|provided) (?:\w+ )?(?:code|snippet|loop|array|dictionary|list|table))\b"
 )
 # Code and fragments are told by their case too.
 PROGRAM = re.compile(
     r"<(?:!DOCTYPE|html|head|body|table|div|form|script|style)\b|<\?php|#include|import \w|from \w+ import|def \w+\("
     r"|(?:async )?function \w+\(|public (?:class|static)|(?:fn|fun|func) \w+\(|package \w+"
+    r"|(?:int|void|char|float|double) \w+[,;(]|(?:for|while) \("
 )
 CODE = re.compile(
     rf"{PROGRAM.pattern}|[{{\[(]\s*['\"\d{{\[]|[{{}}]|<[!/a-z]|#!/|//|/\*|\^|class \w+\s*[(:]"
