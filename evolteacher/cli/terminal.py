@@ -143,7 +143,7 @@ def program() -> str:
     ``evolteacher`` where that name finds it, else its path, or ``python -m evolteacher``.
     """
     started = Path(sys.argv[0])
-    if started.name == "__main__.py":
+    if started.name == "__main__.py" and started.parent.name == "evolteacher":
         return f"{shlex.quote(sys.executable)} -m evolteacher"
     found = shutil.which("evolteacher")
     if started.name != "evolteacher" or (found is not None and Path(found).resolve() == started.resolve()):

@@ -84,7 +84,10 @@ def test_a_recipe_that_is_not_there(cli):
 
 OPTIONS = {
     "set without =": (["--set", "rounds"], ["--set rounds: write key=value"]),
-    "set with a wrong key": (["--set", "rouns=3"], ["--set rouns", "a recipe has no 'rouns'", "Did you mean 'rounds'?"]),
+    "set with a wrong key": (
+        ["--set", "rouns=3"],
+        ["--set rouns", "a recipe has no 'rouns'", "Did you mean 'rounds'?"],
+    ),
     "set with a wrong value": (["--set", "rounds=x"], ["--set rounds", "whole number"]),
     "set with broken YAML": (["--set", "rounds=[1"], ["--set rounds", "not valid YAML"]),
     "set that leads nowhere": (["--set", "filters.nope.words=1"], ["--set filters.nope.words: filters has no 'nope'"]),
@@ -311,7 +314,9 @@ def test_a_plugin_that_raises_is_named_and_what_was_answered_stays(script, plugi
     )
     (folder / "recipe.yaml").write_text(change("few-words", "fragile"))
     result = script("run", "recipe.yaml")
-    result.refused(1, "filter 'fragile' raised KeyError", "acme_plugin.py:7", "go on with", "evolteacher run recipe.yaml")
+    result.refused(
+        1, "filter 'fragile' raised KeyError", "acme_plugin.py:7", "go on with", "evolteacher run recipe.yaml"
+    )
     assert (folder / "runs/small/dataset.json").exists()
 
 

@@ -29,14 +29,26 @@ def modules(*words):
     return set(told["modules"])
 
 
-@pytest.mark.parametrize("words", [["--help"], ["plugins"], ["recipes"], ["run", "--help"], ["plugins", "show", "empty"]])
+@pytest.mark.parametrize(
+    "words", [["--help"], ["plugins"], ["recipes"], ["run", "--help"], ["plugins", "show", "empty"]]
+)
 def test_nothing_heavy_is_imported(words):
     assert not modules(*words) & set(HEAVY)
 
 
 def test_help_imports_next_to_nothing():
     loaded = modules("--help")
-    assert not loaded & {"typer", "pydantic", "rich", "jinja2", "ruamel.yaml", "aiohttp", "asyncio", "pluggy", "sqlite3"}
+    assert not loaded & {
+        "typer",
+        "pydantic",
+        "rich",
+        "jinja2",
+        "ruamel.yaml",
+        "aiohttp",
+        "asyncio",
+        "pluggy",
+        "sqlite3",
+    }
     assert not {name for name in loaded if name.startswith(("evolteacher_plugins", "evolteacher_backends"))}
 
 

@@ -91,7 +91,15 @@ def test_errors_are_never_markup_and_never_steer(monkeypatch):
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.04, "0.0 s"), (9.9, "9.9 s"), (9.96, "10 s"), (59.4, "59 s"), (59.7, "1:00 min"), (60, "1:00 min"), (185, "3:05 min")]
+    [
+        (0.04, "0.0 s"),
+        (9.9, "9.9 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.7, "1:00 min"),
+        (60, "1:00 min"),
+        (185, "3:05 min"),
+    ]
     + [(3599.6, "1:00 h"), (7800, "2:10 h"), (273_600, "3 d 4 h")],
 )
 def test_durations(seconds, words):

@@ -1,0 +1,276 @@
+"""evolteacher run: what it shows, how it stops, and how it goes on."""
+
+import json
+import os
+import pty
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+
+import pytest
+from conftest import RECIPE, SCRIPT, TASKS, write_seeds
+
+from evolteacher.cli.display import Display, Pace
+from evolteacher.progress import Progress
+
+SLOW = RECIPE.replace("scripted}", "{scripted: {latency: 0.4}}}\nconcurrency: 1")
+
+
+def resume_of(err):
+    """Return the words of the one command that was printed, from `run` on."""
+    printed = [line.strip() for line in err.splitlines() if re.match(r"\s+\S*evolteacher run ", line)]
+    assert len(printed) == 1, err
+    return shlex.split(printed[0])[1:]
+
+
+def test_a_run_says_what_came_of_it(cli, folder):
+    result = cli("run", "recipe.yaml")
+    assert result.code == 0
+    assert "small: done in" in result.out
+    for fact in ("seeds", "4, 4 with a response", "round 2", "4 kept, 0 rejected", "16 asked", "12 rows"):
+        assert fact in result.out
+    assert "runs/small/dataset.json" in result.out
+    assert "evolteacher show runs/small" in result.out
+    assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 12
+    assert "add-constraints" in result.out or "more-steps" in result.out
+    assert any(task[:20] in result.out for task in TASKS)
+    assert "lineages 4/4" in result.err
+    assert "\x1b" not in result.out + result.err
+
+
+def test_the_same_command_again_asks_nothing(cli, folder):
+    cli("run", "recipe.yaml")
+    before = (folder / "runs/small/dataset.json").read_bytes()
+    result = cli("run", "recipe.yaml")
+    assert result.code == 0
+    assert "0 asked, 16 replayed" in result.out
+    assert (folder / "runs/small/dataset.json").read_bytes() == before
+
+
+def test_rejects_are_shown_by_filter(cli):
+    result = cli("run", "recipe.yaml", "--set", "filters=[{few-words: {words: 1000, on: response}}]")
+    assert result.code == 0
+    assert "rejected by" in result.out
+    assert "few-words 4" in result.out
+    assert "0 kept, 4 rejected" in result.out
+
+
+def test_all_options_arrive(cli, folder):
+    result = cli("run", "recipe.yaml", "--out", "elsewhere", "--limit", 2, "--set", "rounds=1", "--backend", "scripted")
+    assert result.code == 0
+    assert len(json.loads((folder / "elsewhere/dataset.json").read_text())) == 4
+    again = cli("run", "recipe.yaml", "--out", "forked", "--fork", "elsewhere")
+    assert again.code == 0
+    assert "4 from the forked run" in again.out
+
+
+def test_a_shipped_recipe_runs_by_name(cli, folder):
+    result = cli("run", "quickstart", "--backend", "scripted", "--limit", 2)
+    assert result.code == 0
+    assert (folder / "runs/quickstart/dataset.json").exists()
+
+
+def test_pending_lineages_are_a_failure_that_says_how_to_go_on(cli, folder):
+    (folder / "recipe.yaml").write_text(
+        RECIPE.replace("scripted}", "{scripted: {rules: [{contains: vowels, error: transient, reply: busy}]}}}")
+        + "limits: {retries: 1, first_wait: 0.01}\n"
+    )
+    result = cli("run", "recipe.yaml")
+    result.refused(1, "1 lineage is not finished", "busy")
+    assert resume_of(result.err) == ["run", "recipe.yaml"]
+    assert "1 lineage not finished" in result.out
+    assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 10
+
+
+def test_a_fatal_error_says_how_to_go_on(cli, folder):
+    (folder / "recipe.yaml").write_text(
+        RECIPE.replace("scripted}", "{scripted: {rules: [{round: 2, error: not-authorised, reply: bad key}]}}}")
+    )
+    result = cli("run", "recipe.yaml", "--limit", "3")
+    result.refused(1, "bad key")
+    assert resume_of(result.err) == ["run", "recipe.yaml", "--limit", "3"]
+
+
+@pytest.fixture
+def start():
+    """Start the console script, and end it with the test."""
+    started = []
+
+    def run(*words, **options):
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        started.append(subprocess.Popen([SCRIPT, *words], **pipes, **options))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def wait_for_replies(path, number):
+    for _ in range(400):
+        time.sleep(0.05)
+        try:
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as store:
+                if store.execute("SELECT count(*) FROM replies").fetchone()[0] >= number:
+                    return
+        except sqlite3.OperationalError:
+            continue
+    raise AssertionError("nothing was asked")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_cleanly_and_the_printed_command_goes_on(folder, start, script, number):
+    (folder / "my recipe.yaml").write_text(SLOW)
+    words = ["run", "my recipe.yaml", "--out", "a run", "--set", 'description=it\'s "all" of $HOME; *', "--limit", "2"]
+    process = start(*words)
+    wait_for_replies(folder / "a run/run.db", 2)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    assert "stopping: what has settled is being written" in err
+    resumed = resume_of(err)
+    assert sorted(resumed) == sorted(words)
+    assert "**Partial.**" in (folder / "a run/README.md").read_text()
+    assert len(json.loads((folder / "a run/dataset.json").read_text())) >= 1
+
+    again = script(*resumed)
+    assert again.code == 0
+    assert "8 asked" not in again.out
+    assert re.search(r"[2-7] replayed", again.out)
+    whole = script(*["fresh" if word == "a run" else word for word in words])
+    assert whole.code == 0
+    assert (folder / "a run/dataset.jsonl").read_bytes() == (folder / "fresh/dataset.jsonl").read_bytes()
+
+
+def test_a_second_signal_ends_at_once(folder, start):
+    """A filter that sleeps holds the loop up, so that only the second signal can end the run."""
+    site = folder / "site"
+    site.mkdir()
+    (site / "sleepy.py").write_text(
+        "import time\nimport evolteacher as et\n"
+        "class Sleepy(et.InstructionFilter, name='sleepy'):\n"
+        "    def reject(self, evolution):\n        open('asleep', 'w').close()\n        time.sleep(60)\n"
+        "@et.hookimpl\ndef register_filters():\n    return [Sleepy]\n"
+    )
+    info = site / "evolteacher_sleepy-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evolteacher-sleepy\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[evolteacher]\nsleepy = sleepy\n")
+    (folder / "recipe.yaml").write_text(RECIPE.replace("few-words", "sleepy"))
+    process = start("run", "recipe.yaml", env={**os.environ, "PYTHONPATH": str(site)})
+    for _ in range(400):
+        if (folder / "asleep").exists():
+            break
+        time.sleep(0.05)
+    started = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=10)
+    assert time.monotonic() - started < 5
+    assert process.returncode == 130
+    assert "ended at once" in err
+    assert resume_of(err) == ["run", "recipe.yaml"]
+
+
+def test_an_interruption_before_the_run_begins(folder, start):
+    """Between the first instruction and the run's own handlers, Ctrl-C ends without a traceback."""
+    process = start("run", "recipe.yaml")
+    time.sleep(0.35)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode in (130, 0, -signal.SIGINT)
+    assert "bug in evolteacher" not in err
+
+
+def read_terminal(words, folder, keys=None):
+    """Run the script with stderr on a terminal of 80 columns; return what it wrote there."""
+    ours, theirs = pty.openpty()
+    os.set_blocking(ours, False)
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    environment.pop("NO_COLOR", None)
+    process = subprocess.Popen([SCRIPT, *words], stdout=subprocess.PIPE, stderr=theirs, env=environment, cwd=folder)
+    os.close(theirs)
+    seen = b""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            seen += os.read(ours, 65536)
+        except BlockingIOError:
+            time.sleep(0.02)
+        except OSError:  # the other end is closed
+            break
+    os.close(ours)
+    out = process.communicate(timeout=30)[0].decode()
+    return process.returncode, seen.decode(), out
+
+
+def test_a_terminal_is_shown_a_table_that_renews_itself(folder):
+    (folder / "recipe.yaml").write_text(SLOW.replace("latency: 0.4", "latency: 0.15"))
+    code, seen, out = read_terminal(["run", "recipe.yaml"], folder)
+    assert code == 0
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+    for word in ("lineages", "round 1", "round 2", "1 in flight", "tokens/s", "to go", "4/4"):
+        assert word in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h")
+    assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+    assert "small: done in" in out
+
+
+def test_notes_reach_the_terminal_beside_the_table(folder):
+    with (folder / "seeds.jsonl").open("a") as file:
+        file.write('{"output": "\\u001b[2J"}\n')
+    code, seen, _ = read_terminal(["run", "recipe.yaml"], folder)
+    assert code == 0
+    assert "1 bad row left out" in seen
+    assert "\x1b[2J" not in seen
+
+
+def test_pace_leaves_out_what_was_replayed():
+    progress = Progress(seeds=10, rounds=2)
+    pace = Pace()
+    pace.look(progress, 0.0)
+    progress.replayed, progress.left[1] = 5000, 8
+    pace.look(progress, 10.0)
+    assert pace.seconds_left(progress) is None
+    assert pace.tokens_per_second is None
+    progress.waiting = 1
+    pace.look(progress, 12.0)
+    progress.calls, progress.completion_tokens, progress.left[1] = 4, 400, 10
+    pace.look(progress, 14.0)
+    assert pace.tokens_per_second == 100
+    assert pace.seconds_left(progress) == pytest.approx(20)
+    progress.left[1] = progress.left[2] = 10
+    pace.look(progress, 18.0)
+    assert pace.seconds_left(progress) is None
+
+
+@pytest.mark.parametrize(("rounds", "left", "shown"), [(3, 0, [1, 2, 3]), (100, 0, [1, 2, 3, 4, 5, 6])])
+def test_the_table_shows_few_rounds_whole(rounds, left, shown):
+    assert list(Display(Progress(seeds=5, rounds=rounds), 4)._rounds()) == shown
+
+
+def test_the_table_of_many_rounds_follows_the_run():
+    progress = Progress(seeds=5, rounds=100)
+    for round in range(1, 51):
+        progress.left[round] = 5
+    display = Display(progress, 4)
+    assert list(display._rounds()) == [50, 51, 52, 53, 54, 55]
+    for round in range(51, 101):
+        progress.left[round] = 5
+    assert list(display._rounds()) == [95, 96, 97, 98, 99, 100]
+
+
+def test_many_seeds_are_shown_in_few_lines_while_they_run(folder, script):
+    write_seeds(folder / "seeds.jsonl", [f"Write function number {n}, and explain it well." for n in range(300)])
+    result = script("run", "recipe.yaml")
+    assert result.code == 0
+    assert len(result.err.splitlines()) <= 6
