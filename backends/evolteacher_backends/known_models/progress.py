@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TaskID, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import BarColumn, DownloadColumn, TaskID, TimeRemainingColumn, TransferSpeedColumn
 from rich.progress import Progress as Bar
 
 from evolteacher_backends.known_models import megabytes
@@ -24,6 +24,7 @@ class Progress:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._bar: Bar | None = None
         self._task = TaskID(0)
+        self._source = ""
         self._total: int | None = None
         self._begun = self._said = time.monotonic()
 
@@ -53,17 +54,16 @@ class Progress:
         going_on = f", going on after {megabytes(done)}" if done else ""
         self.say(f"fetching {self._name}{size}{going_on}")
         if self._console.is_terminal:
-            columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._bar = Bar(*columns, TimeRemainingColumn(), console=self._console, transient=True)
+            columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+            self._bar = Bar(*columns, console=self._console, transient=True)
             self._task = self._bar.add_task(self._name, total=total, completed=done)
             self._bar.start()
         self.at(done, total)
 
     def source(self, label: str) -> None:
-        """Say where the bytes come from."""
-        if self._bar is not None:
-            self._bar.update(self._task, description=f"{self._name} from {label}")
-        else:
+        """Say where the bytes come from, once for each change."""
+        if label != self._source:
+            self._source = label
             self.say(f"  from {label}")
 
     def at(self, done: int, total: int | None = None) -> None:

@@ -75,8 +75,8 @@ def load_library() -> Any:
     Raises:
         MissingExtra: it is not installed.
     """
-    # OpenMP reads this once, when it is loaded. Without it idle compute threads spin, which costs next to nothing on
-    # a quiet machine and two thirds of the speed where another process wants the same cores (docs/notebook.md).
+    # OpenMP reads this once, when it is loaded. Compute threads that wait then sleep instead of spinning: a tenth
+    # slower at most on a quiet machine, and several times faster where another process wants the same cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import xllamacpp
