@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-import time
+from collections import deque
 from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from evolteacher.backend import Backend
-from evolteacher.errors import BadReply, BrokenReply, RateLimited, RetryableError
+from evolteacher.errors import BadReply, BrokenReply, PluginError, RateLimited, RetryableError
 from evolteacher.messages import Reply, Request
+
+_CATCH_UP = 0.1
+"""Seconds' worth of calls that may leave together."""
 
 
 class Limits(BaseModel):
@@ -22,26 +26,45 @@ class Limits(BaseModel):
     requests_per_minute: float | None = Field(None, gt=0, description="Held with a token bucket; none by default.")
     retries: int = Field(8, ge=0, description="How often a call that met a passing fault is asked again.")
     first_wait: float = Field(1.0, gt=0, description="Seconds before the first retry; doubled each time, with jitter.")
-    longest_wait: float = Field(60.0, gt=0, description="Most seconds between two tries.")
+    longest_wait: float = Field(
+        60.0, gt=0, description="Most seconds between two tries, unless the provider asks for more."
+    )
 
 
 class TokenBucket:
-    """Lets ``rate`` events a second through, after an empty start of one; waiters are served in order.
+    """Lets calls leave at a steady pace, and never more than the limit in any minute.
 
-    Starting with one token and not with a full bucket keeps the first minute within the limit too.
+    Calls are spread evenly; at most a tenth of a second's worth leaves together, which makes up for the event loop
+    being late. The start is empty (one call and not a full minute's worth), and the departures of the last minute are
+    counted, so that the limit holds in every window and not only on the average. Waiters leave in the order they came;
+    one that is cancelled gives its turn to the next.
+
+    Args:
+        per_minute: the limit; below 1 it is one call in so many minutes.
     """
 
-    def __init__(self, rate: float) -> None:
-        self._interval = 1.0 / rate
-        self._next = 0.0
+    def __init__(self, per_minute: float) -> None:
+        self._most = max(1, math.floor(per_minute))
+        self._window = 60.0 if per_minute >= 1 else 60.0 / per_minute
+        self._pace = self._window / self._most
+        self._next = -math.inf
+        self._left: deque[float] = deque(maxlen=self._most)
+        self._turn = asyncio.Lock()
 
     async def take(self) -> None:
-        """Wait for one event's turn."""
-        now = time.monotonic()
-        turn = max(now, self._next)
-        self._next = turn + self._interval
-        if turn > now:
-            await asyncio.sleep(turn - now)
+        """Wait for one call's turn."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            while (wait := self._ready() - loop.time()) > 0:
+                await asyncio.sleep(wait)
+            now = loop.time()
+            self._left.append(now)
+            self._next = max(self._next + self._pace, now - _CATCH_UP + self._pace)
+
+    def _ready(self) -> float:
+        """When the next call may leave, on the event loop's clock."""
+        full = len(self._left) == self._most
+        return max(self._next, self._left[0] + self._window if full else -math.inf)
 
 
 class Gate:
@@ -56,7 +79,7 @@ class Gate:
         self._free = asyncio.Semaphore(concurrency)
         self._limits = limits
         rate = limits.requests_per_minute
-        self._bucket = TokenBucket(rate / 60.0) if rate is not None else None
+        self._bucket = TokenBucket(rate) if rate is not None else None
         # Only the length of pauses hangs on it, never what a run yields.
         self._random = random.Random()
         self.in_flight = 0
@@ -87,17 +110,23 @@ class Gate:
 
     async def _once(self, backend: Backend, request: Request) -> Reply:
         async with self._free:
+            # A slot first and then a turn: a turn that waited for a slot would leave late, together with others. While
+            # calls wait here the pace is the limit, so the slots that they hold cost nothing.
             if self._bucket is not None:
                 await self._bucket.take()
             self.in_flight += 1
-            started = time.perf_counter()
+            loop = asyncio.get_running_loop()
+            started = loop.time()
             try:
                 reply = await backend.complete(request)
             finally:
                 self.in_flight -= 1
+            latency = loop.time() - started
+        if not isinstance(reply, Reply) or not isinstance(reply.text, str):
+            raise PluginError(f"backend '{backend.name}' returned no Reply with a text: {type(reply).__name__}")
         if not reply.text.strip():
             raise BrokenReply("the answer was empty")
-        return reply if reply.latency else replace(reply, latency=time.perf_counter() - started)
+        return reply if reply.latency else replace(reply, latency=latency)
 
     def pause(self, attempt: int, error: RetryableError) -> float:
         """Return the seconds to wait before the next try: doubled each time, with full upper-half jitter.
@@ -107,6 +136,5 @@ class Gate:
         limits = self._limits
         longest: float = min(limits.longest_wait, limits.first_wait * 2.0 ** min(attempt, 30))
         pause = longest * (0.5 + 0.5 * self._random.random())
-        if isinstance(error, RateLimited) and error.retry_after is not None:
-            pause = max(pause, error.retry_after)
-        return pause
+        asked = error.retry_after if isinstance(error, RateLimited) else None
+        return max(pause, asked) if asked is not None and math.isfinite(asked) else pause

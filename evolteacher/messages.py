@@ -32,10 +32,20 @@ Prompt = str | Iterable[Message]
 
 
 def as_messages(prompt: Prompt) -> tuple[Message, ...]:
-    """Turn a prompt into messages; a plain text becomes one user message."""
+    """Turn a prompt into messages; a plain text becomes one user message.
+
+    Raises:
+        TypeError: it is neither a text nor messages, or there is none.
+    """
     if isinstance(prompt, str):
         return (Message("user", prompt),)
-    return tuple(prompt)
+    messages = tuple(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | Mapping) else ()
+    if not messages or not all(
+        isinstance(m, Message) and isinstance(m.role, str) and isinstance(m.content, str) for m in messages
+    ):
+        found = type(prompt).__name__ if not messages else f"{type(prompt).__name__} of {type(messages[0]).__name__}"
+        raise TypeError(f"a text or a list of evolteacher.Message is needed, not {found}")
+    return messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,27 @@ class Sampling:
     max_tokens: int = 2048
     stop: tuple[str, ...] = ()
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no backend can draw by, and write equal numbers alike, so that fingerprints are equal too.
+
+        Raises:
+            ValueError: a value is out of bounds or of a wrong type.
+        """
+        for name, least, most in (("temperature", 0.0, 10.0), ("top_p", 0.0, 1.0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+                raise ValueError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
+            object.__setattr__(self, name, value + 0.0)
+        if self.top_p == 0:
+            raise ValueError("top_p must be more than 0; temperature 0 is greedy")
+        if isinstance(self.max_tokens, bool) or not isinstance(self.max_tokens, int) or self.max_tokens < 1:
+            raise ValueError(f"max_tokens must be a whole number of 1 or more, not {self.max_tokens!r}")
+        if isinstance(self.stop, str) or not all(isinstance(text, str) for text in self.stop):
+            raise ValueError(f"stop must be a tuple of texts, not {self.stop!r}")
+        object.__setattr__(self, "stop", tuple(self.stop))
+        if self.seed is not None and (isinstance(self.seed, bool) or not isinstance(self.seed, int)):
+            raise ValueError(f"seed must be a whole number or None, not {self.seed!r}")
 
 
 @dataclass(frozen=True, slots=True)
