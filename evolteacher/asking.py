@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evolteacher.backend import Backend, Workload
-from evolteacher.errors import CALL_ERRORS, CallError, EvolteacherError, PluginError, plugin_fault
+from evolteacher.errors import CALL_ERRORS, CallError, EvolteacherError, PluginError, did_you_mean, plugin_fault
 from evolteacher.limits import Gate
-from evolteacher.messages import Prompt, Reply, Request, Role, Sampling, as_messages, messages_to_json
+from evolteacher.messages import (
+    Message,
+    Prompt,
+    Reply,
+    Request,
+    Role,
+    Sampling,
+    Usage,
+    as_messages,
+    messages_to_json,
+)
 from evolteacher.progress import Progress
 from evolteacher.record import clean_text
 from evolteacher.store import REPLY, NewReply, Slot, Store, StoredReply
@@ -26,34 +37,57 @@ class Answerer:
 
     def __init__(self, key: str, backend: Backend, workload: Workload) -> None:
         self.key = key
-        self.identity = backend.identity()
+        try:
+            self.identity = backend.identity()
+        except EvolteacherError:
+            raise
+        except Exception as error:
+            raise plugin_fault(f"backend '{key}', saying what it is,", error) from error
         self._backend = backend
         self._workload = workload
         self._lock = asyncio.Lock()
-        self._open = False
+        self._touched = self._open = False
+        self._failure: Exception | None = None
 
     async def ready(self, progress: Progress) -> Backend:
         """Return the backend, open; ``progress`` is told while it is being opened.
+
+        It is tried once: what made it fail would make it fail again, for each lineage in turn.
 
         Raises:
             FatalError: it cannot be opened.
         """
         if not self._open:
             async with self._lock:
+                if self._failure is not None:
+                    raise self._failure
                 if not self._open:
                     progress.opening += 1
+                    self._touched = True
                     try:
                         await self._backend.open(self._workload)
+                    except Exception as error:
+                        self._failure = error
+                        raise
                     finally:
                         progress.opening -= 1
                     self._open = True
         return self._backend
 
     async def close(self) -> None:
-        """Close the backend if it was opened."""
-        if self._open:
-            self._open = False
-            await self._backend.close()
+        """Close the backend if it was opened, or half opened.
+
+        Raises:
+            PluginError: closing it failed.
+        """
+        if self._touched:
+            self._touched = self._open = False
+            try:
+                await self._backend.close()
+            except EvolteacherError:
+                raise
+            except Exception as error:
+                raise plugin_fault(f"backend '{self.key}', being closed,", error) from error
 
 
 @dataclass
@@ -104,7 +138,6 @@ class Asker:
         role: who answers unless the ask says otherwise.
         keys: backend key by role.
         pinned: backend key of the component's own ``backend:``; wins over roles.
-        last: the last reply that was given, and its row.
     """
 
     memory: Memory
@@ -113,47 +146,63 @@ class Asker:
     role: Role
     keys: dict[Role, str]
     pinned: str | None = None
-    last: StoredReply | None = None
     _count: int = 0
-    _taken: set[str] = field(default_factory=set)
+    _places: dict[str, int] = field(default_factory=dict)
+    _given: dict[int, StoredReply] = field(default_factory=dict)
+
+    @property
+    def last(self) -> StoredReply | None:
+        """The reply to the ask that was called last of those that were answered, and its row.
+
+        Not the one that arrived last: which that is would differ between a run and its replay. Where none was
+        answered it is the last refusal.
+        """
+        given = [(stored.outcome == REPLY, place, stored) for place, stored in self._given.items()]
+        return max(given, key=lambda found: found[:2])[2] if given else None
 
     def __call__(
         self, prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any
     ) -> Coroutine[Any, Any, Reply]:
         """Number the ask now, whenever it is awaited; see :class:`~evolteacher.operator.Ask`."""
+        if key is not None and (not isinstance(key, str) or clean_text(key)[1]):
+            raise PluginError(f"{self.step}: ask(): a key is a text in Unicode, not {key!r}")
         nth = f"={key}" if key is not None else str(self._count)
         if key is None:
             self._count += 1
-        if nth in self._taken:
+        if nth in self._places:
             raise PluginError(f"{self.step}: two asks have the key '{key}'; give each its own")
-        self._taken.add(nth)
+        self._places[nth] = len(self._places)
         return self._answer(prompt, role or self.role, nth, sampling)
 
     async def _answer(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Reply:
         desk = self.memory.desk
-        sampling = desk.samplings[role]
-        if changes:
-            try:
-                sampling = replace(sampling, **changes)
-            except TypeError as error:
-                raise PluginError(f"{self.step}: ask(): {error}") from None
+        request = self._request(prompt, role, nth, changes)
         answerer = desk.answerers[self.pinned or self.keys[role]]
-        messages = as_messages(prompt)
-        request = Request(messages, sampling, f"{self.memory.lineage}/{self.round}/{self.step}/{nth}")
-        try:
-            slot: Slot = (self.round, self.step, nth, request.fingerprint(answerer.identity))
-        except AttributeError:
-            raise PluginError(f"{self.step}: ask() takes a text or messages, not {type(prompt).__name__}") from None
+        slot: Slot = (self.round, self.step, nth, request.fingerprint(answerer.identity))
         stored = self.memory.replies.get(slot)
         if stored is not None:
             desk.progress.replayed += 1
         else:
             stored = self._from_fork(slot, request, answerer) or await self._buy(slot, request, answerer)
             self.memory.replies[slot] = stored
-        self.last = stored
+        self._given[self._places[nth]] = stored
         if stored.outcome != REPLY:
             raise CALL_ERRORS[stored.outcome](stored.reply.text)
         return stored.reply
+
+    def _request(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Request:
+        """Check what a plugin asks for: a mistake here is the plugin's, and is told before anything is paid."""
+        try:
+            if role not in self.keys:
+                raise ValueError(f"no role is called {role!r}.{did_you_mean(str(role), self.keys)}")
+            messages = as_messages(prompt)
+            sampling = self.memory.desk.samplings[role]
+            if changes:
+                sampling = replace(sampling, **changes)
+        except (TypeError, ValueError) as error:
+            raise PluginError(f"{self.step}: ask(): {error}") from None
+        clean = tuple(Message(message.role, clean_text(message.content)[0]) for message in messages)
+        return Request(clean, sampling, f"{self.memory.lineage}/{self.round}/{self.step}/{nth}")
 
     def _from_fork(self, slot: Slot, request: Request, answerer: Answerer) -> StoredReply | None:
         old = self.memory.forked.get(slot)
@@ -169,13 +218,12 @@ class Asker:
         memory.asked += 1
         desk.progress.waiting += 1
         try:
-            reply = await desk.gate.call(await answerer.ready(desk.progress), request)
+            reply = _sound(await desk.gate.call(await answerer.ready(desk.progress), request), answerer.key)
             outcome = REPLY
-            text, odd = clean_text(reply.text)
-            if odd:
-                reply = replace(reply, text=text)
         except CallError as error:
-            reply, outcome = Reply(text=clean_text(str(error))[0], finish_reason=error.outcome), error.outcome
+            # A backend may have a CallError of its own; what is stored is one that every replay knows.
+            outcome = error.outcome if error.outcome in CALL_ERRORS else CallError.outcome
+            reply = Reply(text=clean_text(str(error))[0], finish_reason=outcome)
         except EvolteacherError:
             raise
         except Exception as error:
@@ -186,3 +234,26 @@ class Asker:
         row = desk.store.add_reply(NewReply(memory.key, slot, outcome, reply, answerer.key, prompt))
         desk.progress.count_call(reply)
         return StoredReply(row, outcome, reply)
+
+
+def _sound(reply: Reply, key: str) -> Reply:
+    """Return a reply that can be stored: lone surrogates replaced.
+
+    Raises:
+        PluginError: a field has not the type that :class:`~evolteacher.messages.Reply` promises.
+    """
+    usage = reply.usage
+    promised = {
+        "finish_reason": isinstance(reply.finish_reason, str),
+        "model": isinstance(reply.model, str),
+        "usage": isinstance(usage, Usage)
+        and isinstance(usage.prompt_tokens, int)
+        and isinstance(usage.completion_tokens, int),
+        "latency": isinstance(reply.latency, int | float) and math.isfinite(reply.latency),
+        "cost": reply.cost is None or (isinstance(reply.cost, int | float) and math.isfinite(reply.cost)),
+    }
+    for name, kept in promised.items():
+        if not kept:
+            raise PluginError(f"backend '{key}' gave a Reply whose {name} is {getattr(reply, name)!r}")
+    text, odd = clean_text(reply.text)
+    return replace(reply, text=text) if odd else reply
