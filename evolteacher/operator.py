@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -64,17 +65,33 @@ class Operator(Component):
     )
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
-        """Note whether the class still builds its prompt where a template can replace it."""
+        """Note whether the class still builds its prompt where a template can replace it; refuse what cannot work.
+
+        Raises:
+            TypeError: ``prompt`` or ``read`` is async, ``evolve`` is not, or ``markers`` is no tuple of texts.
+        """
         super().__init_subclass__(name=name, **kwargs)
-        if "evolve" in cls.__dict__ and "uses_template" not in cls.__dict__:
-            cls.uses_template = False
+        if "uses_template" not in cls.__dict__:
+            # What overrides evolve() decides, be it this class, a mixin or a parent; it may say so itself.
+            nearest = next(c for c in cls.__mro__ if "evolve" in c.__dict__ or "uses_template" in c.__dict__)
+            cls.uses_template = nearest.__dict__.get("uses_template", False)
+        for method in ("prompt", "read", "evolve"):
+            if inspect.iscoroutinefunction(getattr(cls, method)) != (method == "evolve"):
+                raise TypeError(f"{cls.__qualname__}: evolve() is async, prompt() and read() are not: mend {method}()")
+        markers = cls.__dict__.get("markers", ())
+        if not isinstance(markers, tuple | list) or not all(isinstance(marker, str) for marker in markers):
+            raise TypeError(f"{cls.__qualname__}: markers is a tuple of texts, not {markers!r}")
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:
-        if self.template is not None:
-            if not self.uses_template:
-                raise ValueError(f"operator '{self.name}' builds its prompts itself and takes no template")
+        if not self.uses_template:
+            for option in ("template", "extract"):
+                if option in self.model_fields_set and getattr(self, option) != type(self).model_fields[option].default:
+                    raise ValueError(f"operator '{self.name}' asks and reads in its own way and takes no '{option}'")
+        elif self.template is not None:
             template.check(self.template, TEMPLATE_NAMES)
+        elif type(self).prompt is Operator.prompt and type(self).evolve is Operator.evolve:
+            raise ValueError(f"operator '{self.name}' has no prompt of its own and needs a 'template'")
         return self
 
     def prompt(self, parent: Instruction) -> Prompt:
