@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,13 +26,14 @@ def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "") -> str:
     if recipe.description:
         parts.append(f"{recipe.description}\n")
     if partial:
+        reason = " ".join(partial.split()).rstrip(".")
         parts.append(
-            f"> **Partial.** {partial} The rows below are those that have settled; running the same command again "
+            f"> **Partial.** {reason}. The rows below are those that have settled; running the same command again "
             "finishes the dataset and rewrites this card.\n"
         )
     parts.append(
-        f"{summary.records:,} instruction-response pairs, evolved from {summary.seeds:,} seeds over {recipe.rounds} "
-        f"round{'s' if recipe.rounds != 1 else ''} by evolteacher {__version__} (Evol-Instruct).\n"
+        f"{_count(summary.records, 'instruction-response pair')}, evolved from {_count(summary.seeds, 'seed')} over "
+        f"{_count(recipe.rounds, 'round')} by evolteacher {__version__} (Evol-Instruct).\n"
     )
     rounds = range(recipe.rounds + 1)
     parts.append("## Rows by round\n")
@@ -57,10 +59,11 @@ def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "") -> str:
     ]
     parts.append(_table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
     if summary.forked:
-        parts.append(f"{summary.forked:,} replies were taken over from another run and not asked again.\n")
+        taken = _count(summary.forked, "stored reply", "stored replies")
+        parts.append(f"Besides, {taken} came from another run and cost nothing here.\n")
     parts.append("## Licence\n")
     parts.append(_licence(summary.licences))
-    parts.append(f"## Recipe\n\n```yaml\n{dump(recipe.to_plain())}```\n")
+    parts.append(f"## Recipe\n\n{_code(dump(recipe.to_plain()))}")
     return "\n".join(parts)
 
 
@@ -88,4 +91,17 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _cell(value: object) -> str:
-    return str(value).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ")
+    # A licence is text from the source: it may hold anything.
+    text = " ".join(str(value).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _code(text: str) -> str:
+    """Fence YAML with more backticks than any run of them inside it, such as in a template."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}yaml\n{text}{fence}\n"

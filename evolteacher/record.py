@@ -160,11 +160,11 @@ class Step:
     """One round of one lineage: what was tried and what became of it.
 
     Attributes:
-        evolution: the rewrite; its child is None-free only when the evolving call gave one, else ``evolution`` is None.
         operator: the operator's label; ``seed`` in round 0.
         round: 0 for the seed.
         parent: what was rewritten.
         verdict: kept or rejected, by whom and why.
+        evolution: the rewrite; None where none came out.
         response: the answer, where one was bought or brought.
         raw: the evolving reply's text where no rewrite could be read from it.
         reply: the responding reply.

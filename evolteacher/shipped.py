@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from evolteacher.catalog import Catalog
@@ -25,21 +26,20 @@ def recipe_names(catalog: Catalog) -> dict[str, Path]:
 
 
 def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
-    """Return the file that a path or a name means; an existing file wins over a name.
+    """Return the file that a path or a name means; an existing file (not a folder) wins over a name.
 
     Raises:
         RecipeError: there is neither; with the nearest name.
     """
-    path = Path(recipe).expanduser()
-    if path.exists() or path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
-        if not path.exists():
-            names = recipe_names(catalog)
-            hint = f" A recipe called '{path.stem}' ships: leave out the ending." if path.stem in names else ""
-            raise RecipeError(f"{recipe}: there is no such file.{hint}")
-        return path.resolve()
+    path = Path(os.path.expanduser(recipe))
+    if os.path.exists(path) and not os.path.isdir(path):
+        return Path(os.path.abspath(path))
     names = recipe_names(catalog)
-    if str(recipe) not in names:
-        raise RecipeError(
-            f"no recipe is called '{recipe}', and there is no such file.{did_you_mean(str(recipe), names)}"
-        )
-    return names[str(recipe)]
+    if str(recipe) in names:  # also where a folder, such as a run's, is called like it
+        return names[str(recipe)]
+    if os.path.isdir(path):
+        raise RecipeError(f"{recipe}: this is a folder, and a recipe is a YAML file or a name")
+    if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+        hint = f" A recipe called '{path.stem}' ships: leave out folder and ending." if path.stem in names else ""
+        raise RecipeError(f"{recipe}: there is no such file.{hint}")
+    raise RecipeError(f"no recipe is called '{recipe}', and there is no such file.{did_you_mean(str(recipe), names)}")
