@@ -14,6 +14,8 @@ from evolteacher_backends.transformers import ALPACA_PREFACE, Transformers, alpa
 torch = pytest.importorskip("torch", reason="the extra 'transformers' is not installed")
 pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
 
+torch.set_num_threads(1)  # the models are tiny, and threads that share cores with other processes wait for each other
+
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}<assistant>"
 POSITIONS = 128
 
