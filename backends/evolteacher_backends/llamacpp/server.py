@@ -75,8 +75,9 @@ def load_library() -> Any:
     Raises:
         MissingExtra: it is not installed.
     """
-    # OpenMP reads this once, when it is loaded. Compute threads that wait then sleep instead of spinning: a tenth
-    # slower at most on a quiet machine, and several times faster where another process wants the same cores.
+    # OpenMP reads this once, when it is loaded. Compute threads that wait then sleep instead of spinning: on a quiet
+    # machine that is a quarter slower for one call at a time and a twelfth for eight, and where another process wants
+    # the same cores it is two to three times faster (see the lab notebook). ACTIVE in the environment spins.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         import xllamacpp
