@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -63,8 +64,16 @@ def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "") -> str:
         parts.append(f"Besides, {taken} came from another run and cost nothing here.\n")
     parts.append("## Licence\n")
     parts.append(_licence(summary.licences))
-    parts.append(f"## Recipe\n\n{_code(dump(recipe.to_plain()))}")
+    parts.append(f"## Recipe\n\n{_code(dump(_public(recipe)))}")
     return "\n".join(parts)
+
+
+def _public(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe without the place of the seeds on this machine: cards are published."""
+    plain = recipe.to_plain()
+    path = recipe.seeds.path
+    plain["seeds"]["path"] = os.path.basename(path) if os.path.isabs(os.path.expanduser(path)) else path
+    return plain
 
 
 def _round(number: int) -> str:
