@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ FIRST_PARTY = "evolteacher"
 ENVIRONMENT = "EVOLTEACHER_PLUGINS"
 """Names, separated by commas, of the third-party entry points to load; unset means all, empty means none."""
 
+_LONGEST_REASON = 400
+"""Characters of a plugin's error that are shown; some libraries raise pages."""
+
 C = TypeVar("C", bound=Component)
 
 _HOOKS: dict[str, type[Component]] = {
@@ -44,13 +48,18 @@ class Plugin:
         name: the entry point's name.
         distribution: what was pip-installed; empty for one registered in Python.
         version: of the distribution.
-        error: why it could not be used; empty when it could.
+        error: why it is not used; empty when it is.
     """
 
     name: str
     distribution: str = ""
     version: str = ""
     error: str = ""
+
+    def __str__(self) -> str:
+        """Name it as messages do: ``plugin 'shout' (evolteacher-shout 1.0)``."""
+        origin = f" ({self.distribution} {self.version})" if self.distribution else ""
+        return f"plugin '{self.name}'{origin}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,15 @@ class Entry:
         return f"{self.plugin.name}/{self.cls.name}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Brought:
+    """What the registering hooks of one plugin returned, checked."""
+
+    entries: list[Entry]
+    folders: list[Path]
+    commands: dict[str, tuple[str, str]]
+
+
 class Catalog:
     """Finds components by name.
 
@@ -78,18 +96,25 @@ class Catalog:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._entries: dict[str, dict[str, list[Entry]]] = {base.kind: {} for base in _HOOKS.values()}
+        self._folders: list[Path] = []
+        self._commands: dict[str, tuple[tuple[str, str], Plugin]] = {}
 
     @classmethod
     def load(cls) -> Catalog:
         """Load every installed plugin; one that fails costs only itself, and is warned of by name and reason."""
         catalog = cls()
         wanted = os.environ.get(ENVIRONMENT)
-        names = None if wanted is None else {name.strip() for name in wanted.split(",")}
+        names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
         found = entry_points(group=hookspecs.PROJECT)
-        for point in sorted(found, key=lambda point: (_distribution(point)[0] != FIRST_PARTY, point.name)):
-            distribution, version = _distribution(point)
-            if distribution == FIRST_PARTY or names is None or point.name in names:
-                catalog._take(point.load, Plugin(point.name, distribution, version))
+        for point in sorted(found, key=_first_party_first):
+            plugin = Plugin(point.name, *_distribution(point))
+            if plugin.distribution == FIRST_PARTY or names is None or point.name in names:
+                catalog._take(point.load, plugin)
+            else:
+                catalog.plugins.append(replace(plugin, error=f"{ENVIRONMENT} leaves it out"))
+        for name in sorted((names or set()) - {point.name for point in found}):
+            hint = did_you_mean(name, [p.name for p in catalog.plugins if p.distribution != FIRST_PARTY])
+            warnings.warn(f"{ENVIRONMENT}: no installed plugin is called '{name}'.{hint}", PluginWarning, stacklevel=2)
         return catalog
 
     def register(self, module: object, name: str) -> None:
@@ -104,47 +129,89 @@ class Catalog:
 
     def _take(self, load: Callable[[], object], plugin: Plugin) -> None:
         try:
-            module = load()
-            found = self._collect(module, plugin)
+            brought = self._collect(load(), plugin)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a plugin may raise anything while it is imported, SystemExit included
-            failed = Plugin(plugin.name, plugin.distribution, plugin.version, _reason(error))
+            failed = replace(plugin, error=_reason(error))
             self.plugins.append(failed)
             if plugin.distribution:
-                warnings.warn(
-                    f"plugin '{plugin.name}' ({plugin.distribution} {plugin.version}) is left out: {failed.error}",
-                    PluginWarning,
-                    stacklevel=3,
-                )
+                warnings.warn(f"{plugin} is left out: {failed.error}", PluginWarning, stacklevel=3)
             return
         self.plugins.append(plugin)
-        for entry in found:
+        self._folders += brought.folders
+        for entry in brought.entries:
             self._entries[entry.cls.kind].setdefault(entry.cls.name, []).append(entry)
+        for name, command in brought.commands.items():
+            _, owner = self._commands.setdefault(name, (command, plugin))
+            if owner is not plugin:
+                what = f"the command '{name}' of {plugin} is left out: {owner} brings one of that name"
+                warnings.warn(what, PluginWarning, stacklevel=3)
 
-    def _collect(self, module: object, plugin: Plugin) -> list[Entry]:
-        key = f"{plugin.name} of {plugin.distribution}" if plugin.distribution else plugin.name
-        self._manager.register(module, key)
+    def _collect(self, module: object, plugin: Plugin) -> _Brought:
+        key = str(plugin)
+        if self._manager.has_plugin(key):
+            raise PluginError("a plugin of that name is there already")
         try:
-            self._manager.check_pending()
-            return [entry for hook, base in _HOOKS.items() for entry in self._registered(key, hook, base, plugin)]
+            self._manager.register(module, key)
+            self._check_hooks(module)
+            return _Brought(
+                entries=list(self._components(key, plugin)),
+                folders=list(self._recipe_folders(key)),
+                commands=self._command_table(key),
+            )
         except BaseException:
-            self._manager.unregister(module)
+            if self._manager.has_plugin(key):
+                self._manager.unregister(name=key)
             raise
 
-    def _registered(self, key: str, hook: str, base: type[Component], plugin: Plugin) -> Iterator[Entry]:
-        for function in self._functions(hook, key):
-            for cls in function():
+    def _check_hooks(self, module: object) -> None:
+        for hook in self._manager.get_hookcallers(module) or ():
+            implementation = next(found for found in hook.get_hookimpls() if found.plugin is module)
+            if not hook.has_spec() and not implementation.optionalhook:
+                known = [name for name, caller in vars(self._manager.hook).items() if caller.has_spec()]
+                raise PluginError(f"there is no hook '{hook.name}'.{did_you_mean(hook.name, known)}")
+            if inspect.iscoroutinefunction(implementation.function):
+                raise PluginError(f"{hook.name}() is async; hooks are plain functions")
+
+    def _components(self, key: str, plugin: Plugin) -> Iterator[Entry]:
+        for hook, base in _HOOKS.items():
+            names: set[str] = set()
+            for cls in self._returned(hook, key, "component classes"):
                 if not (isinstance(cls, type) and issubclass(cls, base)):
-                    raise PluginError(f"{hook} returned {cls!r}, which is no subclass of evolteacher.{base.__name__}")
+                    raise PluginError(
+                        f"{hook}() returned {cls!r}: a list of subclasses of evolteacher.{base.__name__} is needed"
+                    )
                 if not cls.name:
                     raise PluginError(f'{cls.__qualname__} has no name: class {cls.__name__}(…, name="…")')
+                if cls.name in names:
+                    raise PluginError(f"{hook}() returned two classes called '{cls.name}'")
+                names.add(cls.name)
                 yield Entry(cls, plugin)
 
-    def _functions(self, hook: str, key: str | None = None) -> Iterator[Callable[..., Any]]:
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
-            if key is None or implementation.plugin_name == key:
-                yield implementation.function
+    def _recipe_folders(self, key: str) -> Iterator[Path]:
+        for folder in self._returned("register_recipes", key, "paths of folders"):
+            path = Path(folder)
+            if not path.is_dir():
+                raise PluginError(f"register_recipes() returned {str(folder)!r}, which is no folder")
+            yield path
+
+    def _command_table(self, key: str) -> dict[str, tuple[str, str]]:
+        table = hookspecs.CommandTable()
+        for implementation in self._implementations("register_commands", key):
+            _call(implementation, table)
+        return table.commands
+
+    def _returned(self, hook: str, key: str, what: str) -> Iterator[Any]:
+        for implementation in self._implementations(hook, key):
+            found = _call(implementation)
+            if isinstance(found, str | type) or not isinstance(found, Iterable):
+                raise PluginError(f"{hook}() returned {found!r}: a list of {what} is needed")
+            yield from found
+
+    def _implementations(self, hook: str, key: str | None = None) -> list[pluggy.HookImpl]:
+        found = getattr(self._manager.hook, hook).get_hookimpls()
+        return [implementation for implementation in found if key in (None, implementation.plugin_name)]
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Return what is installed, by kind, name and plugin."""
@@ -162,21 +229,23 @@ class Catalog:
         found = self._entries[kind].get(short, [])
         if plugin:
             found = [entry for entry in found if plugin in (entry.plugin.name, entry.plugin.distribution)]
-        article = "an" if kind[0] in "aeiou" else "a"
-        if len(found) > 1:
+        if len({entry.cls for entry in found}) > 1:
             names = sorted({entry.qualified for entry in found})
             if len(names) == 1:
                 names = sorted(f"{entry.plugin.distribution}/{short}" for entry in found)
-            written = " or ".join(names)
-            raise RecipeError(f"more than one plugin brings {article} {kind} called '{name}': write {written}")
+            article = "an" if kind[0] in "aeiou" else "a"
+            raise RecipeError(
+                f"more than one plugin brings {article} {kind} called '{name}': write {' or '.join(names)}"
+            )
         if not found:
             known = [entry.qualified if plugin else entry.cls.name for entry in self.entries(kind)]
-            broken = [f"{p.name} ({p.error})" for p in self.plugins if p.error]
-            hint = f" These plugins failed to load: {'; '.join(broken)}." if broken else ""
+            unused = [f"{plugin.name} ({plugin.error})" for plugin in self.plugins if plugin.error]
+            hint = f" These plugins are not loaded: {'; '.join(unused)}." if unused else ""
             raise RecipeError(f"no {kind} is called '{name}'.{did_you_mean(name, known)}{hint}")
         cls = found[0].cls
         if not issubclass(cls, base):
-            raise RecipeError(f"'{name}' is a {cls.__mro__[1].__name__}, and a {base.__name__} is needed here")
+            own = next(parent for parent in cls.__mro__ if parent.__module__ == base.__module__)
+            raise RecipeError(f"'{name}' is of the kind {own.__name__}, and a {base.__name__} is needed here")
         return cls
 
     def entry(self, cls: type[Component]) -> Entry | None:
@@ -185,16 +254,13 @@ class Catalog:
 
     def recipe_folders(self) -> list[Path]:
         """Return the folders of recipes that plugins bring."""
-        return [Path(folder) for function in self._functions("register_recipes") for folder in function()]
+        return list(self._folders)
 
     def commands(self) -> dict[str, tuple[str, str]]:
         """Return the commands that plugins add: name -> (import path, one line of help)."""
-        table = hookspecs.CommandTable()
-        for function in self._functions("register_commands"):
-            function(table)
-        return table.commands
+        return {name: command for name, (command, _) in self._commands.items()}
 
-    def observe(self, hook: str, event: object) -> Iterable[str]:
+    def observe(self, hook: str, event: object) -> list[str]:
         """Call an observer hook; an exception in one is returned as a line that names its plugin.
 
         Args:
@@ -202,20 +268,30 @@ class Catalog:
             event: the frozen event of that hook.
         """
         complaints = []
-        for implementation in getattr(self._manager.hook, hook).get_hookimpls():
+        for implementation in self._implementations(hook):
             try:
-                implementation.function(*([event] if implementation.argnames else []))
-            except Exception as error:  # an observer must not cost a run
-                complaints.append(f"plugin '{implementation.plugin_name}': {hook}: {_reason(error)}")
+                _call(implementation, event)
+            except (Exception, SystemExit) as error:  # an observer must not cost a run
+                complaints.append(f"{implementation.plugin_name}: {hook}: {_reason(error)}")
         return complaints
 
     def observed(self, hook: str) -> bool:
         """Whether any plugin implements an observer hook."""
-        return bool(getattr(self._manager.hook, hook).get_hookimpls())
+        return bool(self._implementations(hook))
 
 
 class PluginWarning(UserWarning):
     """A plugin was left out; the message names it and says why."""
+
+
+def _call(implementation: pluggy.HookImpl, *arguments: object) -> Any:
+    """Call a hook implementation with as many of the hook's arguments as it takes."""
+    return implementation.function(*arguments[: len(implementation.argnames)])
+
+
+def _first_party_first(point: EntryPoint) -> tuple[bool, str, str]:
+    distribution, _ = _distribution(point)
+    return distribution != FIRST_PARTY, point.name, distribution
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
@@ -223,7 +299,9 @@ def _distribution(point: EntryPoint) -> tuple[str, str]:
 
 
 def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if len(text) > _LONGEST_REASON:
+        text = f"{text[: _LONGEST_REASON - 1]}…"
     if isinstance(error, PluginError):
-        return str(error)
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

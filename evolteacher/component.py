@@ -39,8 +39,10 @@ class Component(BaseModel):
         """Refuse options that a recipe could not reach."""
         super().__pydantic_init_subclass__(**kwargs)
         for field, info in cls.model_fields.items():
-            if field in RESERVED or info.alias in RESERVED:
+            if any(word in RESERVED for word in (field, info.alias, info.validation_alias)):
                 raise TypeError(f"{cls.__qualname__}: '{field}' is reserved ({', '.join(RESERVED)}); rename the option")
+            if any(field in vars(base) for base in cls.__mro__):
+                raise TypeError(f"{cls.__qualname__}: the option '{field}' hides what every {cls.kind} has; rename it")
 
     @classmethod
     def documentation(cls) -> str:
@@ -59,7 +61,7 @@ class Component(BaseModel):
         Args:
             with_free: whether options that may change on resume are included.
         """
-        return self.model_dump(mode="json", exclude=None if with_free else set(self.free_options()))
+        return self.model_dump(mode="json", by_alias=True, exclude=None if with_free else set(self.free_options()))
 
 
 def free(default: Any, *, description: str, **constraints: Any) -> Any:

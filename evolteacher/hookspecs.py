@@ -6,6 +6,7 @@ A plugin is a module named by an entry point of the group ``evolteacher``; it ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from evolteacher.seeds import SeedReader
 
 PROJECT = "evolteacher"
+
+_COMMAND = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TARGET = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
@@ -38,7 +42,16 @@ class CommandTable:
             name: what is typed after ``evolteacher``.
             target: ``module:attribute`` of a typer application (or click command), imported when the command is used.
             help: one line for ``evolteacher --help``.
+
+        Raises:
+            ValueError: the name cannot be typed as one word, the target is no import path, or the name is taken.
         """
+        if not _COMMAND.fullmatch(name):
+            raise ValueError(f"'{name}' is no name for a command: use lower-case words joined by hyphens")
+        if not _TARGET.fullmatch(target):
+            raise ValueError(f"command '{name}': '{target}' is no import path; write module:attribute")
+        if name in self.commands:
+            raise ValueError(f"command '{name}' is added twice")
         self.commands[name] = (target, help)
 
 
