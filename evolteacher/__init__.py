@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
+    from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
     from evolteacher.filter import (
         DatasetFilter,
         Filter,
@@ -43,6 +44,7 @@ __all__ = [
     "ConvertReport",
     "DatasetFilter",
     "Evolution",
+    "EvolutionSettled",
     "Filter",
     "Instruction",
     "InstructionFilter",
@@ -59,8 +61,11 @@ __all__ = [
     "Request",
     "ResponseFilter",
     "Role",
+    "RoundFinished",
     "Row",
+    "RunFinished",
     "RunResult",
+    "RunStarted",
     "Sampling",
     "Seed",
     "SeedReader",
@@ -84,6 +89,7 @@ _MODULES = {
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
+    "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
     "filter": (
         "DatasetFilter",
         "Filter",

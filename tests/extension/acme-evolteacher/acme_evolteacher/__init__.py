@@ -1,0 +1,1 @@
+"""A family of plugins of which most are broken."""
