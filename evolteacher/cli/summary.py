@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
-from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, shortened
+from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, plain, shortened
 from evolteacher.history import Summary, records
 from evolteacher.outputs import FILES
 from evolteacher.recipe import Recipe
@@ -59,7 +60,17 @@ def add_rows(facts: Table, summary: Summary) -> None:
         kept, rejected = summary.kept.get(round, 0), summary.rejected.get(round, 0)
         facts.add_row(" round 0 (seeds)" if round == 0 else f" round {round}", f"{kept:,} kept, {rejected:,} rejected")
     if summary.filters:
-        facts.add_row(" rejected by", ", ".join(f"{name} {n:,}" for (_, name), n in summary.filters.items()))
+        facts.add_row(" rejected by", ", ".join(_rejects(summary)))
+
+
+def _rejects(summary: Summary) -> Iterator[str]:
+    """Say how often each filter rejected, and at which stage where it did so at several."""
+    stages: dict[str, dict[str, int]] = {}
+    for (stage, name), number in summary.filters.items():
+        stages.setdefault(name, {})[stage] = number
+    for name, numbers in sorted(stages.items(), key=lambda item: -sum(item[1].values())):
+        at = ", ".join(f"{number:,} at the {stage}" for stage, number in numbers.items())
+        yield f"{plain(name)} {sum(numbers.values()):,}{f' ({at})' if len(numbers) > 1 else ''}"
 
 
 def _dataset(folder: Path, recipe: Recipe) -> str:
@@ -87,8 +98,10 @@ def _pair(record: Record) -> Table:
     return table
 
 
-def _further(folder: Path, example: Record | None) -> Text:
-    lines = [f"{command_line('show', str(folder))}     all of it"]
+def _further(folder: Path, example: Record | None) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_row(f" {command_line('show', str(folder))}", Text("its lineages, and what was rejected", "dim"))
     if example is not None:
-        lines.append(f"{command_line('show', str(folder), str(example.order))}   the lineage of the task above")
-    return Text("\n".join(f" {line}" for line in lines))
+        order = str(example.order)
+        table.add_row(f" {command_line('show', str(folder), order)}", Text("the one of the task above", "dim"))
+    return table

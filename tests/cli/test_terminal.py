@@ -99,8 +99,10 @@ def test_errors_are_never_markup_and_never_steer(monkeypatch):
         (59.7, "1:00 min"),
         (60, "1:00 min"),
         (185, "3:05 min"),
-    ]
-    + [(3599.6, "1:00 h"), (7800, "2:10 h"), (273_600, "3 d 4 h")],
+        (3599.6, "1:00 h"),
+        (7800, "2:10 h"),
+        (273_600, "3 d 4 h"),
+    ],
 )
 def test_durations(seconds, words):
     assert duration(seconds) == words
