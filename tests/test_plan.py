@@ -1,0 +1,229 @@
+"""What a plan says beforehand, held against what a run then asks."""
+
+import json
+import math
+
+import pytest
+
+import evolteacher as et
+from evolteacher.catalog import Catalog
+from evolteacher.errors import SeedError
+from evolteacher.plan import GROWTH, RESPONSE_TOKENS, SEEDS_ASSUMED, make_plan
+from evolteacher.recipe import Recipe
+from evolteacher.runner import run
+from evolteacher.store import Store
+
+TASK = "Write a function that adds up the numbers of a list, number {}."
+
+
+class Judge(et.ResponseFilter, name="judge-it"):
+    """Ask, and keep."""
+
+    async def judge(self, record, ask):
+        await ask(f"Is this good? {record.response}")
+
+
+class JudgeTask(et.InstructionFilter, name="judge-task"):
+    """Ask, and keep."""
+
+    async def judge(self, evolution, ask):
+        await ask(f"Is this good? {evolution.child.text}")
+
+
+class Twice(et.Operator, name="twice"):
+    """Ask twice."""
+
+    async def evolve(self, parent, ask):
+        await ask("Think.")
+        return (await ask(f"Harder:\n{parent.text}")).text
+
+
+class Plugin:
+    @staticmethod
+    @et.hookimpl
+    def register_operators():
+        return [Twice]
+
+    @staticmethod
+    @et.hookimpl
+    def register_filters():
+        return [Judge, JudgeTask]
+
+
+@pytest.fixture
+def catalog():
+    loaded = Catalog.load()
+    loaded.register(Plugin, "planning")
+    return loaded
+
+
+@pytest.fixture
+def build(tmp_path, catalog):
+    def make(seeds=6, answers=True, **changes):
+        rows = [{"instruction": TASK.format(n), **({"output": "x" * 400} if answers else {})} for n in range(seeds)]
+        (tmp_path / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        data = {
+            "evolteacher": 1,
+            "name": "planned",
+            "seeds": {"path": str(tmp_path / "seeds.jsonl")},
+            "rounds": 3,
+            "operators": ["add-constraints", "more-steps"],
+            "backends": {"evolve": "scripted"},
+        }
+        return Recipe.from_dict({**data, **changes}, catalog=catalog)
+
+    return make
+
+
+def by_role(plan):
+    return {row.role: row for row in plan.rows}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"evolve": 18, "respond": 18}),
+        ({"rounds": 1}, {"evolve": 6, "respond": 6}),
+        ({"filters": ["judge-task"]}, {"evolve": 18, "respond": 18, "judge": 18}),
+        ({"filters": ["judge-task", "judge-it"]}, {"evolve": 18, "respond": 18, "judge": 36}),
+        ({"filters": [{"judge-it": {"on": ["response", "seeds"]}}]}, {"evolve": 18, "respond": 18, "judge": 24}),
+        ({"filters": [{"judge-task": {"on": "seeds"}}]}, {"evolve": 18, "respond": 18, "judge": 6}),
+    ],
+)
+def test_a_run_that_keeps_everything_makes_exactly_the_calls_of_the_plan(build, catalog, tmp_path, changes, expected):
+    recipe = build(**changes)
+    plan = make_plan(recipe, catalog)
+    assert {role: row.calls for role, row in by_role(plan).items()} == expected
+    assert plan.calls == sum(expected.values())
+    assert run(recipe, tmp_path / "run", catalog=catalog).calls == plan.calls
+
+
+def test_seeds_without_a_response_are_answered_where_the_recipe_says_so(build, catalog, tmp_path):
+    recipe = build(answers=False)
+    assert by_role(make_plan(recipe, catalog))["respond"].calls == 18
+    answering = recipe.changed(set=["seeds.answer=missing"], catalog=catalog)
+    plan = make_plan(answering, catalog)
+    assert by_role(plan)["respond"].calls == 24
+    assert run(answering, tmp_path / "run", catalog=catalog).calls == plan.calls
+
+
+def test_the_limit_counts(build, catalog):
+    recipe = build(seeds=9).changed(set=["seeds.limit=4"], catalog=catalog)
+    assert make_plan(recipe, catalog).seeds == 4
+
+
+def test_the_estimate_follows_its_rule(build, catalog):
+    rows = by_role(make_plan(build(rounds=1), catalog))
+    length = len(TASK.format(0))
+    assert rows["respond"].prompt_tokens == pytest.approx(6 * (length + GROWTH) / 4, abs=1)
+    assert rows["respond"].completion_tokens == 6 * 100
+    assert rows["evolve"].completion_tokens == pytest.approx(6 * (length + GROWTH) / 4, abs=1)
+    operators = [catalog.find(et.Operator, name)() for name in ("add-constraints", "more-steps")]
+    prompts = [len(operator.prompt(et.Instruction(TASK.format(0)))) for operator in operators]
+    assert rows["evolve"].prompt_tokens == pytest.approx(6 * sum(prompts) / 2 / 4, abs=1)
+    assert rows["respond"].most_tokens == 6 * 2048
+
+
+def test_no_response_is_estimated_above_max_tokens(build, catalog):
+    rows = by_role(make_plan(build(answers=False), catalog))
+    assert rows["respond"].completion_tokens == 18 * RESPONSE_TOKENS
+    short = build(answers=False, sampling={"respond": {"max_tokens": 50}})
+    rows = by_role(make_plan(short, catalog))
+    assert rows["respond"].completion_tokens == rows["respond"].most_tokens == 18 * 50
+    assert rows["evolve"].most_tokens == 18 * 2048
+
+
+def test_the_estimate_is_near_what_a_run_then_uses(build, catalog, tmp_path):
+    """The scripted backend counts four characters a token, too: what is left is growth and the responses' length."""
+    recipe = build(seeds=40)
+    plan = by_role(make_plan(recipe, catalog))
+    result = run(recipe, tmp_path / "run", catalog=catalog)
+    used = {}
+    with Store(result.folder / "run.db", read_only=True) as store:
+        for step, tokens in store.query("SELECT step, sum(prompt_tokens) FROM replies GROUP BY step"):
+            used[step] = tokens
+    assert plan["evolve"].prompt_tokens == pytest.approx(used["evolve"], rel=0.1)
+    assert plan["respond"].prompt_tokens == pytest.approx(used["respond"], rel=0.25)
+
+
+def test_a_folders_own_figures_replace_the_rule(build, catalog, tmp_path):
+    recipe = build(seeds=40, filters=[{"few-words": {"words": 24, "on": "instruction"}}])
+    result = run(recipe, tmp_path / "run", catalog=catalog)
+    with Store(result.folder / "run.db", read_only=True) as store:
+        plan = make_plan(recipe, catalog, store)
+        tried, kept = store.query("SELECT count(*), sum(filter = '') FROM steps WHERE round > 0").fetchone()
+        tokens = store.query("SELECT sum(completion_tokens), count(*) FROM replies WHERE step = 'respond'").fetchone()
+    assert plan.measured
+    rows = by_role(plan)
+    assert 0 < kept < tried
+    assert sum(row.stored for row in plan.rows) == result.calls
+    assert rows["respond"].completion_tokens == round(120 * tokens[0] / tokens[1])
+    assert rows["evolve"].likely < rows["evolve"].calls
+    assert rows["respond"].likely < rows["evolve"].likely
+    share = kept / tried
+    assert rows["evolve"].likely == round(40 * (1 + share + share**2))
+
+
+def test_retry_goes_on_after_a_reject(build, catalog, tmp_path):
+    recipe = build(seeds=40, filters=[{"few-words": {"words": 24, "on": "instruction"}}], on_pruned="retry")
+    result = run(recipe, tmp_path / "run", catalog=catalog)
+    with Store(result.folder / "run.db", read_only=True) as store:
+        rows = by_role(make_plan(recipe, catalog, store))
+    assert rows["evolve"].likely == rows["evolve"].calls == 120
+    assert rows["respond"].likely < 120
+
+
+def test_too_few_replies_measure_nothing(build, catalog, tmp_path):
+    recipe = build(seeds=2)
+    result = run(recipe.changed(set=["seeds.limit=1"], catalog=catalog), tmp_path / "run", catalog=catalog)
+    with Store(result.folder / "run.db", read_only=True) as store:
+        plan = make_plan(recipe, catalog, store)
+    assert not plan.measured
+    assert all(row.likely is None for row in plan.rows)
+    assert sum(row.stored for row in plan.rows) == 6
+
+
+def test_roles_and_components_with_backends_of_their_own_have_rows_of_their_own(build, catalog):
+    backends = {
+        "evolve": "scripted",
+        "respond": {"scripted": {"default": "x"}},
+        "strong": {"scripted": {"default": "y"}},
+    }
+    operators = ["add-constraints", {"more-steps": {"backend": "strong", "weight": 2}}]
+    plan = make_plan(build(backends=backends, operators=operators, filters=["judge-task"]), catalog)
+    calls = {(row.role, row.backend): row.calls for row in plan.rows}
+    assert calls == {
+        ("evolve", "evolve"): 6,
+        ("evolve", "strong"): 12,
+        ("respond", "respond"): 18,
+        ("judge", "evolve"): 18,
+    }
+
+
+def test_operators_that_ask_in_a_way_of_their_own_are_named(build, catalog):
+    plan = make_plan(build(operators=["twice", {"add-constraints": {"template": "More: {{ instruction }}"}}]), catalog)
+    assert plan.own_way == ("twice",)
+    assert plan.calls == 36
+
+
+def test_seeds_that_cannot_be_read_are_assumed(build, catalog):
+    recipe = build().changed(set=["seeds={path: 'hf:nobody/nothing'}"], catalog=catalog)
+    plan = make_plan(recipe, catalog)
+    assert plan.seeds == SEEDS_ASSUMED
+    assert "hf:nobody/nothing is not on this machine" in plan.unread
+    assert make_plan(recipe.changed(set=["seeds.limit=7"], catalog=catalog), catalog).calls == 42
+    gone = build().changed(set=["seeds.path=nope.jsonl"], catalog=catalog)
+    assert "there is no such file" in make_plan(gone, catalog).unread
+
+
+def test_seeds_that_are_wrong_are_an_error(build, catalog, tmp_path):
+    recipe = build()
+    (tmp_path / "seeds.jsonl").write_text("")
+    with pytest.raises(SeedError, match="there is no row in it"):
+        make_plan(recipe, catalog)
+
+
+def test_a_limit_of_requests_is_a_least_time(build, catalog):
+    plan = make_plan(build(limits={"requests_per_minute": 12}), catalog)
+    assert math.isclose(plan.minutes, 3.0)
+    assert make_plan(build(), catalog).minutes is None
