@@ -22,13 +22,14 @@ PARENT = "Fix the bug in this Python function.\ndef average(values):\n    return
 MODELS = {"qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-1.5b-instruct"}
 OPERATORS = {"add-constraints", "rare-requirement", "more-steps", "misdirection", "complexity"}
 
-# rules: read while the rules were written. heldout-1: set aside, scored once (38 of 50), then read too. heldout: recorded
-# after that from other tasks, labelled before it was scored, and never used to change a rule.
-HALVES = {"rules": 50, "heldout-1": 50}
-READABLE = 86
+# rules: read while the rules were written. heldout-1 and heldout-2: set aside, labelled by hand, and scored once
+# before their misses were read: 38 of 50 at the first try, then, with what those taught, 56 of 68 on other tasks.
+HALVES = {"rules": 50, "heldout-1": 50, "heldout-2": 68}
+READABLE = 144
 KNOWN_MISSES: dict[str, set[str]] = {
     "rules": {"f15c9b8", "f15e19c"},
     "heldout-1": set(),
+    "heldout-2": {"s1597cd", "s15c51b", "s15e67d"},
 }
 
 
@@ -92,6 +93,8 @@ SURROUNDED = {
     "solution announced": "{task}\n\nHere's the corrected code:\n```python\nx = 1\n```",
     "solution under a heading": "{task}\n\n## Solution\n1. Do it.",
     "explained": "{task}\n\nThis new task requires more reasoning.",
+    "announced on a line of its own": "You can modify the given task.\n\nHere is the new task:\n\n{task}",
+    "cut within a marker": "{task}\n</harder_ta",
     "asked again": "{task}\n\n<given_task>\nSomething else.\n</given_task>\n\n<harder_task>\nA third thing.",
 }  # fmt: skip
 

@@ -1,8 +1,8 @@
 """Takes the rewritten task out of a model's answer.
 
 A model that is asked for a harder task rarely sends the task alone: it greets, sets a heading, repeats the given task,
-fences or quotes the new one, solves it, explains what it changed. The rules here were written while reading recorded
-answers of two small models; ``tests/data/answers.jsonl`` holds those, and as many that were set aside.
+fences or quotes the new one, solves it, explains what it changed. The rules here were written while reading answers of
+two small models; ``tests/data/answers.jsonl`` holds these, and those that were set aside to measure the rules.
 
 An answer is split at the operator's markers and at headings (:func:`_parts`); each part that may hold the task is
 trimmed (:func:`_trimmed`); the first that then is a task (:func:`_fault`) wins. All steps are linear in the answer.
@@ -17,6 +17,7 @@ from typing import NamedTuple
 from evolteacher.errors import Unreadable
 from evolteacher.reading.phrases import (
     ANNOUNCED,
+    ANNOUNCEMENT,
     ANSWERED,
     ATTEMPT,
     ATTEMPTED,
@@ -69,7 +70,7 @@ def read_rewritten(answer: str, parent: str, markers: Sequence[str] = ()) -> str
         Unreadable: the answer is empty, refuses, solves the given task, or only repeats it.
     """
     reason = "the answer is empty"
-    parts = [part for part in _parts(answer, markers) if part.text.strip()]
+    parts = [part for part in _parts(_without_cut_marker(answer, markers), markers) if part.text.strip()]
     # Prompts end with the marker that opens the rewritten task, so what comes first in an answer continues it, unless
     # it announces a rewritten task that follows.
     order = ("rewritten", "lead") if parts and _announces(parts[0].text) else ("lead", "rewritten")
@@ -82,6 +83,17 @@ def read_rewritten(answer: str, parent: str, markers: Sequence[str] = ()) -> str
             return text
         reason = fault
     raise Unreadable(reason)
+
+
+def _without_cut_marker(answer: str, markers: Sequence[str]) -> str:
+    """Drop the beginning of a marker, where a length limit cut the answer within one."""
+    end = answer[-80:].rstrip().lower()
+    # Only of markers that no sentence ends with: "###" and "</har", not "The".
+    for marker in (marker for marker in markers if not marker[:1].isalnum()):
+        for size in range(len(marker) - 1, 2, -1):
+            if end.endswith(marker[:size].lower()):
+                return answer.rstrip()[:-size]
+    return answer
 
 
 def _announces(text: str) -> bool:
@@ -159,7 +171,7 @@ def _heading(line: str) -> tuple[Kind, str] | None:
     for kind, pattern in TITLES:
         if pattern.fullmatch(title):
             return kind, rest
-    return None
+    return ("rewritten", "") if ANNOUNCEMENT.fullmatch(line.strip(" *_#\r")) else None
 
 
 def _title(line: str) -> tuple[str, str]:
@@ -332,7 +344,12 @@ def _fault(text: str, parent: str, markers: Sequence[str]) -> str | None:
         return "the model refused or asked back"
     if ECHO.match(text):
         return "it speaks of rewriting a task instead of stating one"
-    if FENCE.match(first) or CODE.match(text) or ANSWERED.match(text):
+    if (
+        (SOLVING.match(text) and not ATTEMPT.match(first))
+        or FENCE.match(first)
+        or CODE.match(text)
+        or ANSWERED.match(text)
+    ):
         return "it answers the given task instead of rewriting it"
     lowered = text.lower()
     if any(marker.lower() in lowered for marker in markers if marker.strip()):

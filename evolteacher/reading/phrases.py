@@ -60,7 +60,7 @@ CHATTER = _any(
     r"(?:now,? )?let's (?!say|assume|suppose|consider|imagine)|(?:now,? )?let us ",
     r"i(?:'ll| will|'ve| have) (?:\w+ )?(?:re-?writ|ma[dk]e|modif|chang|creat|provid|add)",
     rf"(?:here(?:'s| is| are)|below is|this is|the following is|now,)[^\n]{{0,120}}?\b{_NEW}\b",
-    rf"here(?:'s| is) (?:the|a) {_TASK}[^\n]{{0,60}}:",
+    rf"here(?:'s| is) (?:the|an?|another) (?:different |possible )?{_TASK}[^\n]{{0,60}}:",
     rf"the {_NEW} (?:{_TASK}) is\b|here (?:you go|it is)\b",
     r"to (?:make|increase|rewrite|turn)\b[^\n]{0,80}?\b(?:harder|difficult|challenging|complex|task|difficulty)\b",
     r"re-?writing the\b|how to make it harder|what to change",
@@ -69,7 +69,7 @@ ECHO = _any(
     r"(?:please )?(?:go back and )?(?:write|make|repeat|re-?write|change|modify|create|take|state|keep|solve|explain) "
     rf"(?:an? |the |this )?(?:{_NEW}|given|original) (?:[\w#+]+ )?(?:task|test|prompt|problem|question|instruction)\b",
     rf"(?:re-?write|turn|transform)\b[^.\n]{{0,60}}? (?:as|into) an? {_NEW} (?:task|problem|question)\b",
-    r"[^\n]{0,400}?\bthe (?:given|original) (?:task|test|prompt)\b|no solution\b",
+    r"[^.\n]{0,400}?\bthe (?:given|original) (?:task|test|prompt)\b|no solution\b",
 )
 REFUSAL = _any(
     r"i'?m sorry|i am sorry|sorry,|i apologi[sz]e|as an ai|i can(?:no|')t (?:assist|help)"
@@ -89,16 +89,23 @@ SOLVING = _any(
     rf"(?:this|the) {_NEW} {_TASK} (?:is|was|has|requires|involves|asks|now|will|adds|introduces|aims|takes)\b",
     r"this (?:task|problem|version|change|modification|solution|implementation|approach)"
     r" (?:adds|introduces|involves|requires|uses|is (?:now|more|harder|designed|a bit|slightly))\b",
-    rf"in this (?:{_NEW} )?(?:version|implementation|solution)\b|to solve this\b|i hope\b|example of the \w",
+    rf"in this (?:{_NEW} )?(?:version|implementation|solution)\b|to solve this\b|i hope\b",
+    r"example of the \w|(?:an )?example (?:of )?(?:the |a )?(?:\w+ )?(?:implementation|solution|code)\b",
+    r"to \w+[^.\n]{0,120}?\b(?:you|we) can (?:use|follow|modify|implement)\b",
     r"this task can be made\b|(?:please )?note that this (?:solution|implementation|code)\b",
     rf"(?:please )?note(?: that|:)? the (?:{_NEW}|{_OLD}) (?:{_TASK}|code|function|query|solution)\b",
     r"please provide the (?:given|code)\b",
 )
-TALK = _any(rf"(?<=[.!?]) +(?:the|this) {_NEW} {_TASK} (?:is|requires|asks|involves|takes|should)\b")
+TALK = _any(
+    rf"(?<=[.!?]) +(?:the|this) {_NEW} {_TASK} (?:is|requires|asks|involves|takes|should)\b",
+    r"(?<=[.!?]) +this task is (?:now |a bit )?(?:more|harder)\b",
+)
+ANNOUNCEMENT = _any(rf"(?:now, )?here(?:'s| is) (?:the|an?) {_NEW} {_TASK}[^.\n]{{0,60}}:")
 EXAMPLE = _any(r"[\W_]*(?:sample |example |expected )?(?:input|output|example|result|returns?)s?(?: \w+)?[*_ ]*:")
 SHOWS_CODE = _any(rf"here(?:'s| is) the (?:{_OLD} |buggy |python )*(?:code|function|program|script)\b")
 EXPLAINS_CODE = _any(
-    r"(?:this|the|in this|in the) (?:above )?(?:code|function|program|script|query|template|snippet)\b"
+    r"(?:this|the|in this|in the) (?:above |given |provided )?"
+    r"(?:code|function|program|script|query|template|snippet|mistake|error|bug)\b"
     r"(?! (?:should|must|needs|has to))"
 )
 ATTEMPT = _any(
