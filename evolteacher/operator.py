@@ -49,8 +49,9 @@ class Operator(Component):
     the rewritten task out of the answer with :meth:`read`.
 
     Attributes:
-        markers: texts of the operator's prompt that must not leak into a child (class attribute); the copy filter
-            reads it.
+        markers: texts of the operator's prompt that must not leak into a child (class attribute), in the prompt's
+            order: those around the given task first, that of the rewritten one last; a closing one begins with ``</``
+            or ``[/``. :meth:`read` and the copy filter go by them.
     """
 
     kind: ClassVar[str] = "operator"

@@ -54,6 +54,9 @@ class _Part(NamedTuple):
     text: str
 
 
+_NO_LETTER = re.compile(r"[\W_]+")
+
+
 def read_rewritten(answer: str, parent: str, markers: Sequence[str] = ()) -> str:
     """Take the rewritten task out of what a model answered.
 
@@ -359,4 +362,4 @@ def _fault(text: str, parent: str, markers: Sequence[str]) -> str | None:
 
 def _plain(text: str) -> str:
     """The letters and digits of a text, for comparing."""
-    return "".join(char for char in text.lower() if char.isalnum())
+    return _NO_LETTER.sub("", text.lower())
