@@ -77,7 +77,7 @@ class _Walk:
         self._option = option
 
     def put(self, keys: list[str], value: Any) -> Key:
-        """Put the value in its place; return that place."""
+        """Put the value in its place; return the outermost part that is new by it."""
         first, rest = keys[0], keys[1:]
         if rest and first in _LISTS and isinstance(self._data.get(first), list):
             items = self._data[first]
@@ -112,15 +112,18 @@ class _Walk:
             return path
         spec = holder[key] if isinstance(holder, list) else holder.get(key)
         name, options = _parts(spec)
-        if name is None or (keys[0] != name and self._is_component(keys, name, value, base)):
+        another = name is None or (keys[0] != name and self._is_component(keys, name, value, base))
+        if name is None or another:
             name, options = keys[0], {}
         if keys[0] == name:
             keys = keys[1:]
         holder[key] = {name: options}
-        if not keys:
+        new = (*path, name)
+        if keys:
+            new = self._plain(options, keys, value, new)
+        else:
             holder[key][name] = value
-            return (*path, name)
-        return self._plain(options, keys, value, (*path, name))
+        return path if another else new
 
     def _is_component(self, keys: list[str], current: str, value: Any, base: type[Component]) -> bool:
         """Whether a key beside the component that stands there means another one, and not an option of it."""
@@ -158,27 +161,28 @@ class _Walk:
         raise RecipeError(f"{self._option}: {section} has no '{key}'.{hint} A number from 0 does, too.")
 
     def _plain(self, node: Any, keys: list[str], value: Any, path: Key) -> Key:
+        new: Key | None = None
         for depth, key in enumerate(keys):
-            last = depth == len(keys) - 1
+            place: str | int = key
             if isinstance(node, list):
                 if not (key.isascii() and key.isdigit() and int(key) < len(node)):
                     wanted = f"a number from 0 to {len(node) - 1}" if node else "nothing yet"
                     raise RecipeError(f"{self._option}: this is a list, and '{key}' none of its places ({wanted})")
-                place: str | int = int(key)
-            elif isinstance(node, dict):
-                place = key
-            else:
+                place = int(key)
+            elif not isinstance(node, dict):
                 # What stands there is not repeated: it may be a secret.
-                before = ".".join(self._option.removeprefix("--set ").split(".")[: -(len(keys) - depth)])
+                before = ".".join(self._option.removeprefix("--set ").split(".")[: depth - len(keys)])
                 raise RecipeError(f"{self._option}: '{before}' is a single value and holds no '{key}'")
             path = (*path, place)
-            if last:
+            if depth == len(keys) - 1:
                 node[place] = value
+            elif isinstance(node, dict) and node.get(key) is None:
+                new = new or path
+                node[key] = {}
+                node = node[key]
             else:
-                if isinstance(node, dict) and node.get(key) is None:
-                    node[key] = {}
                 node = node[place]
-        return path
+        return new or path
 
 
 def _parts(spec: Any) -> tuple[str | None, dict[str, Any]]:

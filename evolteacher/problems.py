@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -19,7 +19,7 @@ _SECRET = re.compile(
 """Options whose value is never shown; ``max_tokens`` is none of them."""
 
 _CREDENTIAL = re.compile(
-    r"(?i)(^|[^a-z])(api_?key|access[_-]?key|secret([_-]?key)?|passw(or)?d|authorization|"
+    r"(?i)(^|[^a-z])(api[_-]?key|access[_-]?key|secret([_-]?key)?|passw(or)?d|authorization|"
     r"(access|api|auth|bearer|hf)[_-]?token)$"
 )
 """Options that hold a credential and can hold nothing else; a ``pad_token`` is none of them."""
@@ -82,7 +82,7 @@ class Problems:
         alternatives: dict[Key, list[str]] = {}
         lines: list[tuple[Key, str]] = []
         for found in error.errors(include_url=False):
-            keys = _written(found["loc"], data)
+            keys = _written(found, data)
             needed, value = explain(found, model, keys, what)
             place = keys[:-1] if found["type"] == "missing" else keys
             if len(keys) == len(found["loc"]):
@@ -169,18 +169,18 @@ def _is_type(kind: str) -> bool:
     return kind.endswith(("_type", "_parsing", "_from_float", "_number"))
 
 
-def _written(loc: Iterable[str | int], data: Any) -> Key:
+def _written(found: Any, data: Any) -> Key:
     """Leave out of pydantic's path what the recipe does not write: the names of a union's alternatives."""
     keys: list[str | int] = []
-    parts = list(loc)
+    parts = list(found["loc"])
     for number, key in enumerate(parts):
         if isinstance(data, Mapping) and key in data:
             keys.append(key)
-            data = data[str(key)]
+            data = data[key]
         elif isinstance(data, list | tuple) and isinstance(key, int) and key < len(data):
             keys.append(key)
             data = data[key]
-        elif number == len(parts) - 1 and isinstance(data, Mapping):
+        elif number == len(parts) - 1 and found["type"] in ("missing", "extra_forbidden"):
             keys.append(key)
     return tuple(keys)
 

@@ -54,7 +54,10 @@ class Located:
         return self.name
 
     def override(self, path: Key, option: str) -> None:
-        """Remember that a command-line option set this part."""
+        """Remember that a command-line option set this part, and all that it holds."""
+        for places in (self.lines, self.overrides):
+            for place in [place for place in places if place[: len(path)] == path]:
+                del places[place]
         self.overrides[path] = option
 
 
