@@ -78,7 +78,7 @@ def test_a_recipe_that_is_not_text(cli, folder):
 def test_a_recipe_that_is_not_there(cli):
     cli("run", "nope.yaml").refused(2, "nope.yaml: there is no such file")
     cli("run", "quikstart").refused(2, "no recipe is called 'quikstart'", "Did you mean 'quickstart'?")
-    cli("run", "quickstart.yaml").refused(2, "A recipe called 'quickstart' ships: leave out the ending")
+    cli("run", "quickstart.yaml").refused(2, "A recipe called 'quickstart' ships: leave out")
     cli("run", ".").refused(2, "this is a folder")
 
 
@@ -186,10 +186,8 @@ def test_a_file_where_the_folder_should_be(cli, folder):
     cli("run", "recipe.yaml", "--out", "taken").refused(2, "taken: this is a file", "--out")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_cannot_be_written(cli, folder):
-    (folder / "closed").mkdir(mode=0o500)
-    cli("run", "recipe.yaml", "--out", "closed/run").refused(1, "closed/run", "Permission denied", "--out")
+def test_a_folder_that_cannot_be_made(cli, folder):
+    cli("run", "recipe.yaml", "--out", "seeds.jsonl/run").refused(1, "seeds.jsonl/run: cannot be made", "--out")
 
 
 def test_a_full_disk(folder, script):

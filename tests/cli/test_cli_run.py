@@ -133,7 +133,7 @@ def test_a_signal_stops_cleanly_and_the_printed_command_goes_on(folder, start, s
     out, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in out + err
-    assert "stopping: what has settled is being written" in err
+    assert "stopped; what was answered is stored" in err
     resumed = resume_of(err)
     assert sorted(resumed) == sorted(words)
     assert "**Partial.**" in (folder / "a run/README.md").read_text()
@@ -176,6 +176,7 @@ def test_a_second_signal_ends_at_once(folder, start):
     _, err = process.communicate(timeout=10)
     assert time.monotonic() - started < 5
     assert process.returncode == 130
+    assert "stopping: what has settled is being written (Ctrl-C again ends at once)" in err
     assert "ended at once" in err
     assert resume_of(err) == ["run", "recipe.yaml"]
 
