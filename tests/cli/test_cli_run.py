@@ -17,7 +17,7 @@ from conftest import RECIPE, SCRIPT, TASKS, write_seeds
 from evolteacher.cli.display import Display, Pace
 from evolteacher.progress import Progress
 
-SLOW = RECIPE.replace("scripted}", "{scripted: {latency: 0.4}}}\nconcurrency: 1")
+SLOW = RECIPE.replace("scripted}", "{scripted: {latency: 0.15}}}\nconcurrency: 1")
 
 
 def resume_of(err):
@@ -214,7 +214,7 @@ def read_terminal(words, folder, keys=None):
 
 
 def test_a_terminal_is_shown_a_table_that_renews_itself(folder):
-    (folder / "recipe.yaml").write_text(SLOW.replace("latency: 0.4", "latency: 0.15"))
+    (folder / "recipe.yaml").write_text(SLOW)
     code, seen, out = read_terminal(["run", "recipe.yaml"], folder)
     assert code == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
