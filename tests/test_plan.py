@@ -30,6 +30,13 @@ class JudgeTask(et.InstructionFilter, name="judge-task"):
         await ask(f"Is this good? {evolution.child.text}")
 
 
+class JudgeText(et.TextFilter, name="judge-text"):
+    """Ask, and keep."""
+
+    async def judge(self, text, ask):
+        await ask(f"Is this good? {text}")
+
+
 class Twice(et.Operator, name="twice"):
     """Ask twice."""
 
@@ -47,7 +54,7 @@ class Plugin:
     @staticmethod
     @et.hookimpl
     def register_filters():
-        return [Judge, JudgeTask]
+        return [Judge, JudgeTask, JudgeText]
 
 
 @pytest.fixture
@@ -88,6 +95,8 @@ def by_role(plan):
         ({"filters": ["judge-task", "judge-it"]}, {"evolve": 18, "respond": 18, "judge": 36}),
         ({"filters": [{"judge-it": {"on": ["response", "seeds"]}}]}, {"evolve": 18, "respond": 18, "judge": 24}),
         ({"filters": [{"judge-task": {"on": "seeds"}}]}, {"evolve": 18, "respond": 18, "judge": 6}),
+        ({"filters": [{"judge-text": {"on": "seeds"}}]}, {"evolve": 18, "respond": 18, "judge": 12}),
+        ({"filters": ["judge-text"]}, {"evolve": 18, "respond": 18, "judge": 36}),
     ],
 )
 def test_a_run_that_keeps_everything_makes_exactly_the_calls_of_the_plan(build, catalog, tmp_path, changes, expected):
@@ -113,14 +122,18 @@ def test_the_limit_counts(build, catalog):
 
 
 def test_the_estimate_follows_its_rule(build, catalog):
-    rows = by_role(make_plan(build(rounds=1), catalog))
+    operators = ["add-constraints", {"misdirection": {"weight": 3}}]
+    rows = by_role(make_plan(build(rounds=1, operators=operators), catalog))
     length = len(TASK.format(0))
     assert rows["respond"].prompt_tokens == pytest.approx(6 * (length + GROWTH) / 4, abs=1)
     assert rows["respond"].completion_tokens == 6 * 100
     assert rows["evolve"].completion_tokens == pytest.approx(6 * (length + GROWTH) / 4, abs=1)
-    operators = [catalog.find(et.Operator, name)() for name in ("add-constraints", "more-steps")]
-    prompts = [len(operator.prompt(et.Instruction(TASK.format(0)))) for operator in operators]
-    assert rows["evolve"].prompt_tokens == pytest.approx(6 * sum(prompts) / 2 / 4, abs=1)
+    one, three = (
+        len(catalog.find(et.Operator, name)().prompt(et.Instruction(TASK.format(0))))
+        for name in ("add-constraints", "misdirection")
+    )
+    assert one != three
+    assert rows["evolve"].prompt_tokens == pytest.approx(6 * (one + 3 * three) / 4 / 4, abs=1)
     assert rows["respond"].most_tokens == 6 * 2048
 
 

@@ -126,7 +126,7 @@ class Display:
     def _renew(self) -> None:
         # A backend that is being opened may fetch a model and draws a bar of its own.
         progress = self.progress
-        begun = progress.calls + progress.replayed + progress.forked > 0
+        begun = progress.calls + progress.waiting + progress.replayed + progress.forked > 0
         if progress.opening or not begun:
             self._hide()
             return

@@ -148,6 +148,11 @@ def test_a_signal_stops_cleanly_and_the_printed_command_goes_on(folder, start, s
     assert (folder / "a run/dataset.jsonl").read_bytes() == (folder / "fresh/dataset.jsonl").read_bytes()
 
 
+def with_path(site):
+    path = [str(site), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
+
+
 def test_a_second_signal_ends_at_once(folder, start):
     """A filter that sleeps holds the loop up, so that only the second signal can end the run."""
     site = folder / "site"
@@ -163,7 +168,7 @@ def test_a_second_signal_ends_at_once(folder, start):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: evolteacher-sleepy\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[evolteacher]\nsleepy = sleepy\n")
     (folder / "recipe.yaml").write_text(RECIPE.replace("few-words", "sleepy"))
-    process = start("run", "recipe.yaml", env={**os.environ, "PYTHONPATH": str(site)})
+    process = start("run", "recipe.yaml", env=with_path(site))
     for _ in range(400):
         if (folder / "asleep").exists():
             break
@@ -239,11 +244,12 @@ def test_pace_leaves_out_what_was_replayed():
     progress = Progress(seeds=10, rounds=2)
     pace = Pace()
     pace.look(progress, 0.0)
-    progress.replayed, progress.left[1] = 5000, 8
+    pace.look(progress, 5.0)
+    assert pace.seconds == 0, "nothing was asked yet"
+    progress.waiting, progress.replayed, progress.left[1] = 1, 5000, 8
     pace.look(progress, 10.0)
     assert pace.seconds_left(progress) is None
     assert pace.tokens_per_second is None
-    progress.waiting = 1
     pace.look(progress, 12.0)
     progress.calls, progress.completion_tokens, progress.left[1] = 4, 400, 10
     pace.look(progress, 14.0)
