@@ -96,6 +96,9 @@ def _facts(summary: Summary) -> Table:
     for name, (tried, kept) in summary.operators.items():
         facts.add_row(f" {name}", f"{kept:,} of {tried:,} kept")
     for (key, model), (calls, prompt, completion) in summary.calls.items():
+        if not model and not completion:
+            facts.add_row(f" calls of {key}", f"{calls:,} refused, too long, or answered with nothing of use")
+            continue
         tokens = f"{prompt:,} prompt and {completion:,} completion tokens"
         facts.add_row(f" calls of {key}", f"{calls:,} answered by {plain(model) or 'an unnamed model'}; {tokens}")
     if summary.forked:

@@ -60,12 +60,12 @@ def one_line(text: object, most: int) -> str:
 
 
 def shortened(text: object, lines: int, width: int = 500) -> str:
-    """Return the first lines of a text, with a last one that says how much is missing."""
+    """Return the first lines of a text, with a last one that says how much is missing; one line more is shown."""
     rows = plain(text).strip("\n").split("\n")
-    shown = [row if len(row) <= width else f"{row[: width - 1]}…" for row in rows[:lines]]
     rest = len(rows) - lines
-    if rest > 0:
-        shown.append(f"… {rest:,} more line{'s' if rest > 1 else ''}")
+    shown = [row if len(row) <= width else f"{row[: width - 1]}…" for row in (rows if rest == 1 else rows[:lines])]
+    if rest > 1:
+        shown.append(f"… {rest:,} more lines")
     return "\n".join(shown)
 
 

@@ -76,7 +76,7 @@ def test_one_line_of_a_huge_text_is_quick_and_says_that_it_goes_on():
 
 
 def test_shortened_says_what_is_missing():
-    assert shortened("a\nb\nc\n", 2) == "a\nb\n… 1 more line"
+    assert shortened("a\nb\nc\n", 2) == "a\nb\nc"
     assert shortened("a\nb\nc\nd", 2) == "a\nb\n… 2 more lines"
     assert shortened("a\nb\n", 2) == "a\nb"
     assert shortened("x" * 30, 1, width=10) == "x" * 9 + "…"
