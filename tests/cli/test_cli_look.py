@@ -1,6 +1,7 @@
 """show, plugins, recipes, validate, plan, schema: commands that look and ask nothing."""
 
 import json
+import os
 import re
 import shlex
 from pathlib import Path
@@ -180,8 +181,6 @@ def test_a_copy_overwrites_nothing(cli, folder):
 
 @pytest.mark.parametrize("name", ["quickstart", "evol-teacher", "wizardcoder"])
 def test_shipped_recipes_validate_and_plan(cli, name):
-    if cli("plugins", "show", "litellm").code and name != "quickstart":
-        pytest.skip("the litellm backend is not there yet")
     assert cli("validate", name).code == 0
     planned = cli("plan", name)
     assert planned.code == 0
@@ -236,8 +235,6 @@ def test_help_names_every_command_and_each_explains_its_options(cli):
 
 
 def test_every_option_has_a_help_text():
-    import typer
-
     looked = 0
     for name, (target, _) in command_line.commands().items():
         command = command_line.as_command(name, command_line.resolve(target))
@@ -248,7 +245,6 @@ def test_every_option_has_a_help_text():
                 looked += 1
                 assert parameter.help, (name, parameter.name)
     assert looked > 30
-    assert typer
 
 
 def test_version(cli):
@@ -258,8 +254,6 @@ def test_version(cli):
 
 
 def test_completion_knows_commands_and_options(script):
-    import os
-
     environment = {**os.environ, "_EVOLTEACHER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     assert script(env={**environment, "COMP_WORDS": "evolteacher ru"}).out.split() == ["run"]
     options = script(env={**environment, "COMP_WORDS": "evolteacher run --l", "COMP_CWORD": "2"})
