@@ -347,7 +347,7 @@ def test_a_run_that_is_all_replay_opens_nothing(tmp_path):
 def test_the_locked_recipe_of_a_run_is_the_same_experiment(tmp_path):
     execute(
         tmp_path, None,
-        operators=[{"whole": {"as": "first", "weight": 2, "template": "{% raw %}{{ a: }}{% endraw %} {{ instruction }}"}},
+        operators=[{"whole": {"as": "first", "weight": 2, "template": "{% raw %}{{{% endraw %}: {{ instruction }}"}},
                    {"test/whole": {"backend": "mini", "as": "second"}}, "whole"],
         filters=[{"fits": {"on": ["seeds", "response"]}}, {"fits": {"as": "again", "most": 5000}}],
         backends={"evolve": "mini", "respond": {"scripted": {"default": "é: {{ x }}"}}, "mini": {"test/scripted": {}}},
