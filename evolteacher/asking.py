@@ -138,6 +138,8 @@ class Asker:
         role: who answers unless the ask says otherwise.
         keys: backend key by role.
         pinned: backend key of the component's own ``backend:``; wins over roles.
+        last: the reply, and its row, to the ask that was called last of those that were answered (the last refusal,
+            where none was). Not the one that arrived last: which that is would differ between a run and its replay.
     """
 
     memory: Memory
@@ -146,19 +148,10 @@ class Asker:
     role: Role
     keys: dict[Role, str]
     pinned: str | None = None
+    last: StoredReply | None = None
+    _rank: tuple[bool, int] = (False, -1)
     _count: int = 0
     _places: dict[str, int] = field(default_factory=dict)
-    _given: dict[int, StoredReply] = field(default_factory=dict)
-
-    @property
-    def last(self) -> StoredReply | None:
-        """The reply to the ask that was called last of those that were answered, and its row.
-
-        Not the one that arrived last: which that is would differ between a run and its replay. Where none was
-        answered it is the last refusal.
-        """
-        given = [(stored.outcome == REPLY, place, stored) for place, stored in self._given.items()]
-        return max(given, key=lambda found: found[:2])[2] if given else None
 
     def __call__(
         self, prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any
@@ -185,7 +178,9 @@ class Asker:
         else:
             stored = self._from_fork(slot, request, answerer) or await self._buy(slot, request, answerer)
             self.memory.replies[slot] = stored
-        self._given[self._places[nth]] = stored
+        rank = (stored.outcome == REPLY, self._places[nth])
+        if rank > self._rank:
+            self._rank, self.last = rank, stored
         if stored.outcome != REPLY:
             raise CALL_ERRORS[stored.outcome](stored.reply.text)
         return stored.reply
@@ -201,8 +196,9 @@ class Asker:
                 sampling = replace(sampling, **changes)
         except (TypeError, ValueError) as error:
             raise PluginError(f"{self.step}: ask(): {error}") from None
-        clean = tuple(Message(message.role, clean_text(message.content)[0]) for message in messages)
-        return Request(clean, sampling, f"{self.memory.lineage}/{self.round}/{self.step}/{nth}")
+        if any(clean_text(message.content)[1] for message in messages):
+            messages = tuple(Message(message.role, clean_text(message.content)[0]) for message in messages)
+        return Request(messages, sampling, f"{self.memory.lineage}/{self.round}/{self.step}/{nth}")
 
     def _from_fork(self, slot: Slot, request: Request, answerer: Answerer) -> StoredReply | None:
         old = self.memory.forked.get(slot)
