@@ -66,6 +66,7 @@ class Whole(et.DatasetFilter, name="whole"):
 class Api(et.Backend, name="api"):
     model: str = "tiny"
     api_key: str | None = None
+    pin_token: int = 0
     max_tokens: int = Field(5, ge=1)
     headers: dict[str, str] = Field(default_factory=dict)
     path: Path | None = None

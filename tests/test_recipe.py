@@ -99,6 +99,9 @@ COMPONENTS = {
     "operators: [{translate: {as: seed}}]": "operators: 'seed' has a meaning of its own in records",
     "operators: [{translate: {mode: fre}}]": "operators[0].translate.mode: must be 'free' or 'literal', not 'fre'. Did "
     "you mean 'free'?",
+    "operators: [{translate: {times: '3'}}]": "operators[0].translate.times: a whole number is needed, not '3'",
+    "operators: [{translate: {times: true}}]": "operators[0].translate.times: a whole number is needed, not true",
+    "operators: [{translate: {language: 3}}]": "operators[0].translate.language: a text is needed, not 3",
     "operators: [{translate: {times: 0}}]": "operators[0].translate.times: must be 1 or more, not 0",
     "operators: [{translate: {inner: {levl: 1}}}]": "operators[0].translate.inner.levl: 'inner' has no 'levl'. Did you "
     "mean 'level'?",
@@ -190,6 +193,7 @@ LEAKS = [
     f"operators: [{{translate: {{inners: [{{api_key: {SECRET}}}]}}}}]",
     f"backends: {{evolve: {{api: {{max_tokens: {{token: {SECRET}}}}}}}}}",
     f"backends: {{evolve: {{api: {{token: {SECRET}}}}}}}",
+    f"backends: {{evolve: {{api: {{pin_token: {SECRET}}}}}}}",
 ]
 
 
