@@ -152,6 +152,8 @@ class Catalog:
         key = str(plugin)
         if self._manager.has_plugin(key):
             raise PluginError("a plugin of that name is there already")
+        if (other := self._manager.get_name(module)) is not None:
+            raise PluginError(f"this module is {other} already")
         try:
             self._manager.register(module, key)
             self._check_hooks(module)

@@ -195,6 +195,13 @@ class TestBrokenHooks:
         with pytest.raises(PluginError, match="a plugin of that name is there already"):
             made.register(plugin(), "acme")
 
+    def test_a_module_can_be_registered_once(self):
+        module, made = plugin(register_operators=[operator()]), Catalog()
+        made.register(module, "acme")
+        with pytest.raises(PluginError, match="plugin 'again': this module is plugin 'acme' already"):
+            made.register(module, "again")
+        assert len(made.entries()) == 1
+
     def test_ctrl_c_while_a_plugin_loads_is_no_fault_of_the_plugin(self):
         def register_operators():
             raise KeyboardInterrupt
