@@ -300,7 +300,9 @@ class LineageRun:
                     reason = check.quick(subject)
                 else:
                     assert check.judge is not None
-                    ask = self._asker(round, f"filter:{check.use.label}", "judge", check.use)
+                    # One filter may judge instruction and response of one round: two steps, so that slots differ.
+                    place = ":response" if isinstance(subject, Record) else ""
+                    ask = self._asker(round, f"filter:{check.use.label}{place}", "judge", check.use)
                     reason = await check.judge(subject, ask)
             except CallError as error:
                 raise Rejected(stage, check.use.label, f"{error.outcome}: {error}") from None

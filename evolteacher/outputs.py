@@ -11,7 +11,7 @@ from evolteacher import __version__
 from evolteacher.card import dataset_card
 from evolteacher.catalog import Catalog
 from evolteacher.dataset import DatasetFormat, write_dataset
-from evolteacher.errors import RecipeError, did_you_mean
+from evolteacher.errors import MissingExtra
 from evolteacher.history import records, summarise
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
@@ -37,14 +37,14 @@ def exports(recipe: Recipe, note: Callable[[str], None]) -> tuple[str, ...]:
     """Return the formats to write: the recipe's, else all that the installed packages can.
 
     Raises:
-        RecipeError: the recipe names a format that there is not.
+        MissingExtra: the recipe names Parquet, and what writes it is not installed; said before the run.
     """
+    parquet = importlib.util.find_spec("pyarrow") is not None
     if recipe.export is not None:
-        for name in recipe.export:
-            if name not in EXPORTS:
-                raise RecipeError(f"export: no format is called '{name}'.{did_you_mean(name, EXPORTS)}")
+        if "parquet" in recipe.export and not parquet:
+            raise MissingExtra("export: parquet", "parquet")
         return recipe.export
-    if importlib.util.find_spec("pyarrow") is None:
+    if not parquet:
         note("no Parquet file is written: that needs the extra 'parquet': pip install 'evolteacher[parquet]'")
         return tuple(name for name in EXPORTS if name != "parquet")
     return EXPORTS

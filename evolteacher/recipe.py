@@ -237,7 +237,9 @@ class Recipe(Section):
             name: self.backends[key].to_plain(with_free=with_free) if name == key else key
             for name, key in self.backend_keys.items()
         }
-        return plain
+        for role in ROLES:
+            plain["sampling"][role] = {k: v for k, v in (plain["sampling"][role] or {}).items() if v is not None}
+        return {name: plain[name] for name in type(self).model_fields if name in plain}
 
     def experiment(self) -> dict[str, Any]:
         """Return what a resumed run must have in common with the folder's: all but what is free to change.

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import sys
 
 import pytest
 from experiment import catalog, dataset_bytes, go, recipe, write_seeds
@@ -10,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import evolteacher as et
-from evolteacher.errors import NotAuthorised, PluginError, RunError, UsageError
+from evolteacher.errors import MissingExtra, NotAuthorised, PluginError, RunError, UsageError
 from evolteacher.history import lineage, records
 from evolteacher.runner import arun, run
 from evolteacher.store import Store
@@ -374,3 +375,29 @@ def test_replay_equals_run(tmp_path_factory, texts, rounds, on_pruned, share):
     assert [(folder / "run" / name).read_bytes() for name in ("dataset.json", "dataset.jsonl")] == before
     with Store(folder / "run" / "run.db", read_only=True) as store:
         assert sum(1 for _ in records(store)) == first.records
+
+
+def test_a_filter_that_judges_both_places_has_slots_of_its_own_in_each(tmp_path):
+    class Both:
+        @et.hookimpl
+        def register_filters(self):
+            class Picky(et.TextFilter, name="picky"):
+                async def judge(self, text, ask):
+                    await ask("the same question of both")
+
+            return [Picky]
+
+    go(write_seeds(tmp_path, 3), tmp_path / "run", (Both(),), filters=["picky"], operators=["harder"], rounds=1)
+    steps = rows(tmp_path / "run", "SELECT step, count(*) FROM replies WHERE step LIKE 'filter%' GROUP BY step")
+    assert steps == [("filter:picky", 3), ("filter:picky:response", 3)]
+
+
+def test_parquet_without_its_extra_is_said_before_anything_is_asked(seeds, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    notes = []
+    go(seeds, tmp_path / "auto", note=notes.append, export=None, rounds=1)
+    assert any("evolteacher[parquet]" in note for note in notes)
+    assert not (tmp_path / "auto" / "dataset.parquet").exists()
+    with pytest.raises(MissingExtra, match=r"evolteacher\[parquet\]"):
+        go(seeds, tmp_path / "run", export=["parquet"])
+    assert not (tmp_path / "run").exists()
