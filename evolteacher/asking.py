@@ -134,7 +134,7 @@ class Asker:
     Attributes:
         memory: the lineage's stored replies.
         round: the slot's round.
-        step: the slot's step: ``evolve``, ``respond`` or ``filter:<label>`` (``filter:<label>:response`` at a response).
+        step: the slot's: ``evolve``, ``respond``, or ``filter:<label>`` (``filter:<label>:response`` at a response).
         role: who answers unless the ask says otherwise.
         keys: backend key by role.
         pinned: backend key of the component's own ``backend:``; wins over roles.
