@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from evolteacher.backend import Backend, Workload
-from evolteacher.errors import CALL_ERRORS, CallError, EvolteacherError, PluginError, did_you_mean, plugin_fault
+from evolteacher.errors import (
+    CALL_ERRORS,
+    CallError,
+    EvolteacherError,
+    PluginError,
+    RetryableError,
+    did_you_mean,
+    plugin_fault,
+)
 from evolteacher.limits import Gate
 from evolteacher.messages import (
     Message,
@@ -25,6 +33,8 @@ from evolteacher.messages import (
 from evolteacher.progress import Progress
 from evolteacher.record import clean_text
 from evolteacher.store import REPLY, NewReply, Slot, Store, StoredReply
+
+T = TypeVar("T")
 
 
 class Answerer:
@@ -101,6 +111,7 @@ class Desk:
         samplings: by role.
         progress: counters for the display.
         forked: the folder that replies may be taken from, opened read-only.
+        purchases: the calls that are queued or in flight.
     """
 
     store: Store
@@ -109,6 +120,13 @@ class Desk:
     samplings: dict[Role, Sampling]
     progress: Progress
     forked: Store | None = None
+    purchases: set[asyncio.Task[StoredReply]] = field(default_factory=set)
+
+    async def stop(self) -> None:
+        """Give up the calls in flight, so that nothing is written once the run has ended."""
+        for purchase in self.purchases:
+            purchase.cancel()
+        await asyncio.gather(*self.purchases, return_exceptions=True)
 
 
 class Memory:
@@ -131,6 +149,9 @@ class Memory:
 class Asker:
     """The ``ask`` that one step of one lineage is handed.
 
+    What is asked is bought to the end, whatever the plugin does with it: an answer that nobody awaits any more (another
+    ask in the same ``gather`` failed, the plugin gave it up) was paid for, and a replay would ask for it again.
+
     Attributes:
         memory: the lineage's stored replies.
         round: the slot's round.
@@ -152,6 +173,9 @@ class Asker:
     _rank: tuple[bool, int] = (False, -1)
     _count: int = 0
     _places: dict[str, int] = field(default_factory=dict)
+    _begun: int = 0
+    _purchases: list[asyncio.Task[StoredReply]] = field(default_factory=list)
+    _refusals: dict[int, CallError] = field(default_factory=dict)
 
     def __call__(
         self, prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any
@@ -168,22 +192,77 @@ class Asker:
         return self._answer(prompt, role or self.role, nth, sampling)
 
     async def _answer(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Reply:
-        desk = self.memory.desk
+        desk, place = self.memory.desk, self._places[nth]
+        self._begun += 1
         request = self._request(prompt, role, nth, changes)
         answerer = desk.answerers[self.pinned or self.keys[role]]
         slot: Slot = (self.round, self.step, nth, request.fingerprint(answerer.identity))
         stored = self.memory.replies.get(slot)
         if stored is not None:
             desk.progress.replayed += 1
+            self._note(place, stored)
+        elif (stored := self._from_fork(slot, request, answerer)) is not None:
+            self._note(place, stored)
         else:
-            stored = self._from_fork(slot, request, answerer) or await self._buy(slot, request, answerer)
-            self.memory.replies[slot] = stored
-        rank = (stored.outcome == REPLY, self._places[nth])
+            purchase = asyncio.create_task(self._buy(place, slot, request, answerer))
+            self._purchases.append(purchase)
+            desk.purchases.add(purchase)
+            purchase.add_done_callback(desk.purchases.discard)
+            stored = await asyncio.shield(purchase)
+        if stored.outcome != REPLY:
+            raise self._refusals[place]
+        return stored.reply
+
+    def _note(self, place: int, stored: StoredReply) -> None:
+        if stored.outcome != REPLY:
+            self._refusals[place] = CALL_ERRORS[stored.outcome](stored.reply.text)
+        rank = (stored.outcome == REPLY, place)
         if rank > self._rank:
             self._rank, self.last = rank, stored
-        if stored.outcome != REPLY:
-            raise CALL_ERRORS[stored.outcome](stored.reply.text)
-        return stored.reply
+
+    async def finish(self, work: Awaitable[T]) -> T:
+        """Await what a plugin does with this ask, and then every answer that it asked for.
+
+        Raises:
+            CallError: the plugin let a refusal through. Of several it is that of the ask that was called last, and not
+                the first that arrived: which that is would differ between a run and its replay.
+            EvolteacherError: an answer could not be bought, whatever the plugin made of that.
+            Exception: what else the plugin raised.
+        """
+        try:
+            found = await work
+        except Exception as error:
+            await self._settle()
+            cause = self._cause(error)
+            if cause is error:
+                raise
+            raise cause from None
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            await self._settle()
+            raise RuntimeError("it let an asyncio.CancelledError of its own through") from error
+        if self._purchases or self._begun < len(self._places):
+            await self._settle()
+        return found
+
+    async def _settle(self) -> None:
+        """Wait for all answers; raise where one could not be bought, since that is no verdict of the plugin's."""
+        if self._begun < len(self._places):
+            await asyncio.sleep(0)  # a task that was created and has not begun: a replay does not pause, as a call does
+        outcomes = await asyncio.gather(*self._purchases, return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for failure in sorted(failures, key=lambda failure: isinstance(failure, RetryableError)):
+            raise failure
+
+    def _cause(self, error: Exception) -> Exception:
+        """Return what the plugin's error comes down to: a refusal where it is one, or a group of nothing else."""
+        found: Exception = error
+        while isinstance(found, ExceptionGroup) and found.split(CallError)[1] is None:
+            found = found.exceptions[0]
+        known = any(found is refusal for refusal in self._refusals.values())
+        return self._refusals[max(self._refusals)] if known else found
 
     def _request(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Request:
         """Check what a plugin asks for: a mistake here is the plugin's, and is told before anything is paid."""
@@ -196,8 +275,8 @@ class Asker:
                 sampling = replace(sampling, **changes)
         except (TypeError, ValueError) as error:
             raise PluginError(f"{self.step}: ask(): {error}") from None
-        if any(clean_text(message.content)[1] for message in messages):
-            messages = tuple(Message(message.role, clean_text(message.content)[0]) for message in messages)
+        if any(clean_text(message.role + message.content)[1] for message in messages):
+            messages = tuple(Message(clean_text(m.role)[0], clean_text(m.content)[0]) for m in messages)
         return Request(messages, sampling, f"{self.memory.lineage}/{self.round}/{self.step}/{nth}")
 
     def _from_fork(self, slot: Slot, request: Request, answerer: Answerer) -> StoredReply | None:
@@ -207,9 +286,11 @@ class Asker:
         prompt = messages_to_json(request.messages)
         new = NewReply(self.memory.key, slot, old.outcome, old.reply, answerer.key, prompt)
         self.memory.desk.progress.forked += 1
-        return StoredReply(self.memory.desk.store.add_reply(new, forked=True), old.outcome, old.reply)
+        stored = StoredReply(self.memory.desk.store.add_reply(new, forked=True), old.outcome, old.reply)
+        self.memory.replies[slot] = stored
+        return stored
 
-    async def _buy(self, slot: Slot, request: Request, answerer: Answerer) -> StoredReply:
+    async def _buy(self, place: int, slot: Slot, request: Request, answerer: Answerer) -> StoredReply:
         desk, memory = self.memory.desk, self.memory
         memory.asked += 1
         desk.progress.waiting += 1
@@ -229,7 +310,9 @@ class Asker:
         prompt = messages_to_json(request.messages)
         row = desk.store.add_reply(NewReply(memory.key, slot, outcome, reply, answerer.key, prompt))
         desk.progress.count_call(reply)
-        return StoredReply(row, outcome, reply)
+        stored = memory.replies[slot] = StoredReply(row, outcome, reply)
+        self._note(place, stored)
+        return stored
 
 
 def _sound(reply: Reply, key: str) -> Reply:
@@ -243,13 +326,14 @@ def _sound(reply: Reply, key: str) -> Reply:
         "finish_reason": isinstance(reply.finish_reason, str),
         "model": isinstance(reply.model, str),
         "usage": isinstance(usage, Usage)
-        and isinstance(usage.prompt_tokens, int)
-        and isinstance(usage.completion_tokens, int),
+        and all(isinstance(n, int) and 0 <= n < 2**63 for n in (usage.prompt_tokens, usage.completion_tokens)),
         "latency": isinstance(reply.latency, int | float) and math.isfinite(reply.latency),
         "cost": reply.cost is None or (isinstance(reply.cost, int | float) and math.isfinite(reply.cost)),
     }
     for name, kept in promised.items():
         if not kept:
             raise PluginError(f"backend '{key}' gave a Reply whose {name} is {getattr(reply, name)!r}")
-    text, odd = clean_text(reply.text)
-    return replace(reply, text=text) if odd else reply
+    if clean_text(reply.text + reply.model + reply.finish_reason)[1]:
+        text, model, reason = (clean_text(part)[0] for part in (reply.text, reply.model, reply.finish_reason))
+        return replace(reply, text=text, model=model, finish_reason=reason)
+    return reply

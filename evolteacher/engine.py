@@ -90,6 +90,7 @@ class Engine:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
+            await self.desk.stop()
 
     async def _work(self, seeds: Iterator[tuple[int, Seed]]) -> None:
         streak = 0
@@ -120,7 +121,7 @@ class Rejected(Exception):
 
     def __init__(self, stage: Stage, filter: str, reason: str) -> None:
         super().__init__(reason)
-        self.verdict = Verdict(stage, filter, reason)
+        self.verdict = Verdict(stage, filter, clean_text(reason)[0])
 
 
 @dataclass(slots=True)
@@ -193,7 +194,7 @@ class LineageRun:
             self.pending = ""
             self.engine.desk.progress.lineages += 1
         except RetryableError as error:
-            self.pending = f"{type(error).__name__}: {error}"
+            self.pending = clean_text(f"{type(error).__name__}: {error}")[0]
             self.engine.desk.progress.pending += 1
 
     def write(self) -> None:
@@ -260,7 +261,7 @@ class LineageRun:
     async def _apply(self, attempt: Attempt, use: Use[Operator]) -> str:
         attempt.ask = self._asker(attempt.round, "evolve", "evolve", use)
         try:
-            text = await use.component.evolve(attempt.parent, attempt.ask)
+            text = await attempt.ask.finish(use.component.evolve(attempt.parent, attempt.ask))
             if not isinstance(text, str):
                 raise PluginError(f"operator '{use.label}' returned {type(text).__name__}, and a text is needed")
         except Unreadable as error:
@@ -303,15 +304,19 @@ class LineageRun:
                     # One filter may judge instruction and response of one round: two steps, so that slots differ.
                     place = ":response" if isinstance(subject, Record) else ""
                     ask = self._asker(round, f"filter:{check.use.label}{place}", "judge", check.use)
-                    reason = await check.judge(subject, ask)
+                    reason = await ask.finish(check.judge(subject, ask))
+                if reason is not None and not isinstance(reason, str):
+                    raise TypeError(f"a reason or None is needed, not {reason!r}")
             except CallError as error:
                 raise Rejected(stage, check.use.label, f"{error.outcome}: {error}") from None
-            except EvolteacherError:
+            except EvolteacherError as error:
+                if isinstance(error, Unreadable):  # an operator's word, which a filter's reading may have let through
+                    raise plugin_fault(f"filter '{check.use.label}'", error) from error
                 raise
             except Exception as error:
                 raise plugin_fault(f"filter '{check.use.label}'", error) from error
             if reason is not None:
-                raise Rejected(stage, check.use.label, clean_text(str(reason))[0] or "no reason given")
+                raise Rejected(stage, check.use.label, reason or "no reason given")
 
     def _asker(self, round: int, step: str, role: Role, use: Use[Any] | None = None) -> Asker:
         pinned = None

@@ -39,7 +39,7 @@ def seed_stream(recipe: Recipe, catalog: Catalog, report: SeedReport) -> Iterato
 def take_in(store: Store, recipe: Recipe, catalog: Catalog) -> SeedReport:
     """Bring the store's seeds up to the recipe's; what is stored must be the beginning of what the source holds.
 
-    A source may have grown only where the limit did, or where an earlier intake was cut short.
+    More may come only where the old limit was reached and has grown, or where an earlier intake was cut short.
 
     Returns:
         What the source held.
@@ -64,7 +64,8 @@ def take_in(store: Store, recipe: Recipe, catalog: Catalog) -> SeedReport:
         if not chunk or stored != [_digest(seed) for seed in chunk]:
             raise _changed(store, recipe, catalog, limit=max(held, limit or held))
         matched += len(chunk)
-    grown = before["limit"] is not None and (limit is None or limit > before["limit"])
+    # Seeds beyond those held are new ones unless the limit kept them out: it was reached, and has grown.
+    grown = held == before["limit"] and limit != held
     place = held
     while chunk := list(islice(stream, CHUNK)):
         if before["complete"] and not grown:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from evolteacher.messages import ROLES
 from evolteacher.outputs import exports, lock_recipe, write_outputs
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
+from evolteacher.record import clean_text
 from evolteacher.store import Store
 from evolteacher.use import Use
 
@@ -188,7 +191,7 @@ class Run:
             answerers = {}
             for key, use in recipe.backends.items():
                 answerers[key] = Answerer(key, use.component, workload)
-                stack.push_async_callback(answerers[key].close)
+                stack.push_async_exit(partial(self._close, answerers[key]))
             gate = Gate(recipe.concurrency, recipe.limits)
             desk = Desk(store, gate, answerers, samplings, self.progress, forked)
             engine = Engine(recipe, desk, seeds)
@@ -197,6 +200,15 @@ class Run:
             engine.round_finished = self._round_finished
             await engine.run()
 
+    async def _close(self, answerer: Answerer, kind: object, error: BaseException | None, trace: object) -> None:
+        """Close a backend; where even that fails, the error that stopped the run is the one to be seen."""
+        try:
+            await answerer.close()
+        except EvolteacherError as fault:
+            if error is None:
+                raise
+            self.note(str(fault))
+
     def _drop(self, store: Store) -> None:
         """Run the dataset filters in recipe order, each on what the ones before it left."""
         store.clear_drops()
@@ -204,12 +216,7 @@ class Run:
             return
         for use in self.recipe.dataset_filters:
             dropped = _select(use, store)
-            rows = store.query("SELECT s.round, s.ord, seeds.id FROM steps s JOIN seeds ON seeds.ord = s.ord")
-            store.add_drops(
-                (round, order, use.label, dropped[f"{lineage.hex()}/{round}"])
-                for round, order, lineage in rows.fetchall()
-                if f"{lineage.hex()}/{round}" in dropped
-            )
+            store.add_drops((round, order, use.label, reason) for round, order, reason in dropped)
             self.progress.filters[use.label] += len(dropped)
 
     def _finish(self, store: Store, formats: tuple[str, ...]) -> RunResult:
@@ -282,18 +289,25 @@ def flatten(value: Any, path: str = "") -> dict[str, Any]:
     return flat
 
 
-def _select(use: Use[DatasetFilter], store: Store) -> dict[str, str]:
-    """Ask one dataset filter; return record id -> reason."""
+def _select(use: Use[DatasetFilter], store: Store) -> list[tuple[int, int, str]]:
+    """Ask one dataset filter; return (round, seed's place, reason) of each row to drop, in output order."""
     try:
-        pairs = dict(use.component.select(records(store)))
-    except EvolteacherError:
+        reasons = dict(use.component.select(records(store)))
+    except (EvolteacherError, sqlite3.DatabaseError):
         raise
     except Exception as error:
         raise plugin_fault(f"dataset filter '{use.label}'", error) from error
-    unknown = set(pairs) - {record.id for record in records(store)} if pairs else ()
-    for record_id in unknown:
-        raise PluginError(f"dataset filter '{use.label}' drops '{record_id}', which is the id of no record")
-    return pairs
+    found = []
+    for record in records(store) if reasons else ():
+        if record.id not in reasons:
+            continue
+        reason = reasons.pop(record.id)
+        if not isinstance(reason, str):
+            raise PluginError(f"dataset filter '{use.label}' gives {reason!r} for a reason; a text is needed")
+        found.append((record.round, record.order, clean_text(reason)[0]))
+    for record_id in reasons:
+        raise PluginError(f"dataset filter '{use.label}' drops {record_id!r}, which is the id of no record")
+    return found
 
 
 def _shown(value: Any) -> str:

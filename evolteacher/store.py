@@ -156,9 +156,15 @@ class Store:
         """Return the store itself; leaving the block closes it."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Close."""
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Close.
+
+        Raises:
+            RunError: the block failed because the file cannot be read.
+        """
         self.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise RunError(_explain(self.path, error)) from error
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -216,7 +222,7 @@ class Store:
 
     def find_lineage(self, prefix: str) -> list[tuple[int, str]]:
         """Return (place, id) of the lineages whose id begins with some hexadecimal digits, or of that place."""
-        if prefix.isdigit() and len(prefix) < 10:
+        if prefix.isascii() and prefix.isdigit() and len(prefix) < 10:
             rows = self._db.execute("SELECT ord, id FROM seeds WHERE ord = ?", (int(prefix),)).fetchall()
             if rows:
                 return [(row[0], row[1].hex()) for row in rows]
@@ -302,11 +308,11 @@ class Store:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
 
 _REPLY_COLUMNS = (

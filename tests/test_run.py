@@ -248,6 +248,18 @@ def test_a_changed_seed_file_stops_with_the_numbers(seeds, tmp_path):
     assert len(cases) == 5
 
 
+def test_more_seeds_than_there_were_are_a_change_unless_the_limit_kept_them_out(seeds, tmp_path):
+    lines = seeds.read_text().splitlines(keepends=True)
+    seeds.write_text("".join(lines[:20]))
+    go(seeds, tmp_path / "ended", limit=25)
+    go(seeds, tmp_path / "cut", limit=15)
+    seeds.write_text("".join(lines[:30]))
+    for limit in (25, 28, None):
+        with pytest.raises(UsageError, match="added, 0 missing"):
+            go(seeds, tmp_path / "ended", limit=limit)
+    assert go(seeds, tmp_path / "cut", limit=28).summary.seeds == 28
+
+
 def test_a_smaller_limit_stops(seeds, tmp_path):
     go(seeds, tmp_path / "run", limit=10)
     with pytest.raises(UsageError, match="--limit 10 or more"):
