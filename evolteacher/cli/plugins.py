@@ -151,6 +151,9 @@ def _options(rows: list[tuple[str, str, str, str]]) -> Table:
 
 def _usage(entry: Entry, written: str) -> str:
     cls = entry.cls
+    needed = [name for name, field in cls.model_fields.items() if field.is_required()]
+    if needed:
+        written = f"{{{written}: {{{', '.join(f'{name}: …' for name in needed)}}}}}"
     if cls.kind == "backend":
         return f"backends:\n  evolve: {written}"
     if cls.kind == "seed reader":

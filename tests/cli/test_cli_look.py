@@ -145,6 +145,7 @@ def test_every_component_can_be_shown(cli):
         result = cli("plugins", "show", name)
         assert result.code == 0
         assert "In a recipe" in result.out
+    assert "evolve: {litellm: {model: …}}" in cli("plugins", "show", "litellm").out
 
 
 def test_a_docstring_is_shown_at_the_terminals_width():
