@@ -125,9 +125,8 @@ class Store:
         self.path = path
         if read_only and not path.exists():
             raise RunError(f"{path.parent}: there is no run here (no {path.name})")
-        uri = f"{path.resolve().as_uri()}{'?mode=ro' if read_only else ''}"
         with self._guard():
-            self._db = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+            self._db = _open_to_read(path) if read_only else _connect(path)
             if not read_only:
                 self._db.execute("PRAGMA journal_mode=wal")
                 self._db.execute(f"PRAGMA synchronous={'full' if full_sync else 'normal'}")
@@ -327,6 +326,29 @@ _SELECT_REPLIES = (
 _INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 11)})"
 
 
+def _connect(path: Path, parameters: str = "") -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}{parameters}"
+    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+
+
+def _open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a run beside its writer, or one that was ended properly and lies where nothing may be written.
+
+    SQLite reads a WAL file through a ``-shm`` beside it, which it must be able to make. Where it is not, and the WAL is
+    empty or gone, nobody can be writing and everything is in the main file, which ``immutable`` reads by itself.
+    """
+    db = _connect(path, "?mode=ro")
+    try:
+        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.OperationalError:
+        db.close()
+        wal = path.with_name(f"{path.name}-wal")
+        if wal.exists() and wal.stat().st_size:
+            raise
+        db = _connect(path, "?immutable=1")
+    return db
+
+
 def response_digest(response: str | None) -> bytes:
     """Return 16 bytes that tell a seed's response from another, and from none."""
     if response is None:
@@ -339,7 +361,10 @@ def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
     if "full" in text or "disk I/O" in text:
         return f"{path}: the disk is full ({text}); free some space and run the same command again: nothing is lost"
     if "readonly" in text or "unable to open" in text:
-        return f"{path}: cannot be written ({text}); check the folder's permissions, or choose another with --out"
+        return (
+            f"{path}: cannot be written ({text}); check the folder's permissions, or choose another with --out. "
+            "To read a run that was cut off takes that, too: copy its folder"
+        )
     if "no such table" in text:
         return f"{path}: this SQLite file is no evolteacher run ({text}); check the folder's name"
     if "malformed" in text or "not a database" in text:

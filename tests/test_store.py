@@ -1,6 +1,11 @@
 """The run's SQLite file."""
 
+import shutil
 import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -132,3 +137,43 @@ def test_a_reader_beside_the_writer_changes_nothing(store, tmp_path):
         assert reader.reply_count() == 1
         with pytest.raises(RunError, match="readonly"):
             reader.set_meta("x", 1)
+
+
+READ = """
+import os, sys
+from pathlib import Path
+from evolteacher.errors import RunError
+from evolteacher.store import Store
+if os.geteuid() == 0:
+    os.seteuid(65534)  # root may write everywhere
+for folder in sys.argv[1:]:
+    try:
+        with Store(Path(folder, "run.db"), read_only=True) as store:
+            print("read", store.seed_count(), sorted(os.listdir(folder)))
+    except RunError as error:
+        print(error)
+"""
+
+
+def test_a_run_in_a_folder_that_cannot_be_written_is_read_if_it_was_ended_properly():
+    with tempfile.TemporaryDirectory() as name:  # tmp_path lies where another user may not go
+        base = Path(name)
+        ended, cut = base / "ended", base / "cut"
+        for folder in (base, ended, cut):
+            folder.mkdir(exist_ok=True)
+        with Store(ended / "run.db") as store:
+            store.add_seeds(0, [Seed(Instruction("one")), Seed(Instruction("two"))])
+            for file in ("run.db", "run.db-wal"):
+                shutil.copyfile(ended / file, cut / file)
+        for folder in (base, ended, cut):
+            for file in folder.iterdir():
+                file.chmod(0o755 if file.is_dir() else 0o444)
+            folder.chmod(0o555)
+        command = [sys.executable, "-c", READ, str(ended), str(cut)]
+        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        for folder in (base, ended, cut):
+            folder.chmod(0o755)
+    assert said[0] == "read 2 ['run.db']"
+    assert "cannot be written" in said[1]
+    assert "copy its folder" in said[1]
+    assert len(said) == 2
