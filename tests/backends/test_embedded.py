@@ -118,6 +118,15 @@ async def test_what_does_not_fit_a_slot_is_told_before_the_call(smollm2):
         assert (await busy).text
 
 
+async def test_a_calls_latency_is_without_the_wait_for_a_slot(smollm2):
+    async with opened(concurrency=4, slots=1) as backend:
+        begun = time.monotonic()
+        replies = await asyncio.gather(*(backend.complete(ask(f"Count to {n}.", max_tokens=12)) for n in range(4)))
+        # One slot answers one call after the other; what waited with llama.cpp would count its wait, too.
+        assert sum(reply.latency for reply in replies) <= time.monotonic() - begun
+        assert len(replies) == 4
+
+
 async def test_a_slot_holds_the_longest_prompt_and_the_longest_answer(smollm2):
     longest = "é🎉日本" * 50
     async with opened(concurrency=1, max_tokens=700, longest_text=len(longest)) as backend:
