@@ -174,6 +174,7 @@ class Asker:
     _count: int = 0
     _places: dict[str, int] = field(default_factory=dict)
     _begun: int = 0
+    _ended: bool = False
     _purchases: list[asyncio.Task[StoredReply]] = field(default_factory=list)
     _refusals: dict[int, CallError] = field(default_factory=dict)
 
@@ -193,6 +194,8 @@ class Asker:
 
     async def _answer(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Reply:
         desk, place = self.memory.desk, self._places[nth]
+        if self._ended:
+            raise PluginError(f"{self.step}: ask(): the step has ended, so what is answered now could change nothing")
         self._begun += 1
         request = self._request(prompt, role, nth, changes)
         answerer = desk.answerers[self.pinned or self.keys[role]]
@@ -229,6 +232,12 @@ class Asker:
             EvolteacherError: an answer could not be bought, whatever the plugin made of that.
             Exception: what else the plugin raised.
         """
+        try:
+            return await self._finish(work)
+        finally:
+            self._ended = True
+
+    async def _finish(self, work: Awaitable[T]) -> T:
         try:
             found = await work
         except Exception as error:

@@ -39,19 +39,25 @@ def exports(recipe: Recipe, note: Callable[[str], None]) -> tuple[str, ...]:
     Raises:
         MissingExtra: the recipe names Parquet, and what writes it is not installed; said before the run.
     """
-    parquet = importlib.util.find_spec("pyarrow") is not None
     if recipe.export is not None:
-        if "parquet" in recipe.export and not parquet:
+        if "parquet" in recipe.export and not _writes_parquet():
             raise MissingExtra("export: parquet", "parquet")
         return recipe.export
-    if not parquet:
+    if not _writes_parquet():
         note("no Parquet file is written: that needs the extra 'parquet': pip install 'evolteacher[parquet]'")
         return tuple(name for name in EXPORTS if name != "parquet")
     return EXPORTS
 
 
+def _writes_parquet() -> bool:
+    return importlib.util.find_spec("pyarrow") is not None
+
+
 def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str, ...], partial: str) -> None:
     """Write what has settled, each file at once or not at all.
+
+    A file that is there already is written anew, also where its format is no longer asked for: what an earlier process
+    left would be an old dataset that looks like this one's.
 
     Args:
         store: the run's.
@@ -60,7 +66,11 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         formats: of :data:`EXPORTS`.
         partial: why the dataset is not the whole one; empty when it is.
     """
-    for name in formats:
+    there = [name for name, (_, file) in FILES.items() if (folder / file).exists()]
+    there += ["rounds"] if (folder / "round-0.json").exists() else []
+    for name in dict.fromkeys((*formats, *there)):
+        if name == "parquet" and name not in formats and not _writes_parquet():
+            continue
         if name == "rounds":
             for round in range(recipe.rounds + 1):
                 write_dataset(records(store, round), folder / f"round-{round}.json", "evol")

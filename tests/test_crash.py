@@ -48,9 +48,20 @@ def calls_of(log):
 
 
 def test_killed_at_random_points_the_run_ends_the_same_and_asks_no_stored_reply_again(whole, tmp_path):
-    seeds, expected, calls = whole
-    out, log = tmp_path / "run", tmp_path / "calls"
     pick = random.Random(7)
+    kills = 0
+    for attempt in range(10):  # on a busy machine a run may be over before it was killed as often as was meant
+        kills += kill_until_it_ends(whole, tmp_path / f"{attempt}", pick)
+        if kills >= 5:
+            break
+    assert kills >= 5
+
+
+def kill_until_it_ends(whole, folder, pick):
+    """Kill a run at random points until it has ended, check what it left, and return how often it was killed."""
+    folder.mkdir()
+    seeds, expected, calls = whole
+    out, log = folder / "run", folder / "calls"
     kills = 0
     while True:
         stored, logged = stored_slots(out), len(calls_of(log))
@@ -66,12 +77,12 @@ def test_killed_at_random_points_the_run_ends_the_same_and_asks_no_stored_reply_
         assert not stored & set(calls_of(log)[logged:])
         if process.returncode == 0:
             break
-    assert kills >= 5
     assert dataset_bytes(out) == expected
     times = Counter(calls_of(log))
     assert len(times) == calls
     assert sum(times.values()) - calls <= kills * CONCURRENCY
     assert len(stored_slots(out)) == calls
+    return kills
 
 
 def test_killed_while_it_starts_the_run_still_starts(whole, tmp_path):

@@ -322,3 +322,23 @@ def test_what_a_dataset_filter_gives_is_checked_before_it_is_stored(case, tmp_pa
         with pytest.raises(errors.PluginError) as caught:
             filtered(tmp_path, Bad, dataset_filters=["bad"])
         assert message in str(caught.value)
+
+
+def test_an_ask_after_the_step_has_ended_is_refused_and_not_bought(tmp_path):
+    late = []
+
+    async def evolve(parent, ask):
+        async def later():
+            await asyncio.sleep(0.02)
+            try:
+                await ask("B")
+            except errors.PluginError as error:
+                late.append(str(error))
+
+        late.append(asyncio.create_task(later()))
+        return (await ask("A")).text
+
+    answers = {"Add two numbers.": (0, "sum"), "fine": (0.1, "the response")}
+    execute(tmp_path, evolve, slow_backend(answers))
+    assert late[1:] == ["evolve: ask(): the step has ended, so what is answered now could change nothing"]
+    assert [row[1:] for row in rows(tmp_path)] == [("0", "reply", "fine")]

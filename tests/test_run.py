@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import evolteacher as et
 from evolteacher.errors import MissingExtra, NotAuthorised, PluginError, RunError, UsageError
 from evolteacher.history import lineage, records
+from evolteacher.progress import Progress
 from evolteacher.runner import arun, run
 from evolteacher.store import Store
 
@@ -175,15 +176,17 @@ def test_cancelling_writes_what_settled_and_a_resume_finishes(seeds, tmp_path):
     slow = {"backends": {"evolve": {"logged": {"latency": 0.05}}}}
 
     async def cancelled():
-        task = asyncio.create_task(arun(recipe(seeds, **slow), tmp_path / "run", catalog=catalog()))
-        await asyncio.sleep(0.5)
+        progress = Progress()
+        task = asyncio.create_task(arun(recipe(seeds, **slow), tmp_path / "run", catalog=catalog(), progress=progress))
+        while progress.calls < 20:
+            await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
 
     asyncio.run(cancelled())
     stored = asked(tmp_path / "run")
-    assert 0 < stored
+    assert 20 <= stored < 100
     assert "interrupted" in (tmp_path / "run" / "README.md").read_text()
     result = go(seeds, tmp_path / "run", **slow)
     assert result.replayed == stored
@@ -226,6 +229,15 @@ def test_what_is_free_may_change_on_resume(seeds, tmp_path):
     assert result.replayed > 30
     go(seeds, tmp_path / "at-once", limit=30)
     assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "at-once")
+
+
+def test_a_format_no_longer_asked_for_leaves_no_old_dataset(seeds, tmp_path):
+    go(seeds, tmp_path / "run", limit=10)
+    go(seeds, tmp_path / "run", limit=30, export=["chat"])
+    go(seeds, tmp_path / "fresh", limit=30)
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "fresh")
+    go(seeds, tmp_path / "one", limit=10, export=["chat"])
+    assert not [path.name for path in (tmp_path / "one").iterdir() if path.suffix == ".json"]
 
 
 def test_a_changed_seed_file_stops_with_the_numbers(seeds, tmp_path):

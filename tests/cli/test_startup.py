@@ -11,7 +11,10 @@ import pytest
 
 SCRIPT = Path(sys.executable).with_name("evolteacher")
 
-HEAVY = ("torch", "transformers", "trl", "vllm", "litellm", "datasets", "matplotlib", "pyarrow", "xllamacpp")
+HEAVY = (
+    "torch", "transformers", "trl", "vllm", "litellm", "datasets", "matplotlib", "pyarrow", "huggingface_hub",
+    "xllamacpp",
+)  # fmt: skip
 
 PROBE = """
 import json, sys
