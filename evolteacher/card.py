@@ -61,7 +61,8 @@ def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "") -> str:
     parts.append(_table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
     if summary.forked:
         taken = _count(summary.forked, "stored reply", "stored replies")
-        parts.append(f"Besides, {taken} came from another run and cost nothing here.\n")
+        there = f"${summary.forked_cost:,.4f} there and " if summary.forked_cost is not None else ""
+        parts.append(f"Besides, {taken} came from another run and cost {there}nothing here.\n")
     parts.append("## Licence\n")
     parts.append(_licence(summary.licences))
     parts.append(f"## Recipe\n\n{_code(dump(_public(recipe)))}")

@@ -93,6 +93,7 @@ class Summary:
         forked: outcomes that were taken from another run.
         latency: seconds that backends took for all calls together.
         cost: US dollars paid by this folder, None where no price is known.
+        forked_cost: US dollars that the other run paid for what was taken from it, None where no price is known.
     """
 
     seeds: int
@@ -107,6 +108,7 @@ class Summary:
     forked: int = 0
     latency: float = 0.0
     cost: float | None = None
+    forked_cost: float | None = None
 
     @property
     def records(self) -> int:
@@ -149,6 +151,7 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         "GROUP BY backend, model ORDER BY 3 DESC, 1, 2"
     )
     paid = one("SELECT total(latency), sum(cost) FROM replies WHERE NOT forked").fetchone()
+    forked = one("SELECT count(*), sum(cost) FROM replies WHERE forked").fetchone()
     return Summary(
         seeds=seeds,
         answered=one("SELECT count(*) FROM seeds WHERE response IS NOT NULL").fetchone()[0],
@@ -159,7 +162,8 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         operators={row[0]: (row[1], row[2]) for row in operators},
         calls={(row[0], row[1]): (row[2], row[3], row[4]) for row in calls},
         licences=dict(one("SELECT licence, count(*) FROM seeds GROUP BY licence ORDER BY 2 DESC, 1").fetchall()),
-        forked=one("SELECT count(*) FROM replies WHERE forked").fetchone()[0],
+        forked=forked[0],
         latency=paid[0],
         cost=paid[1],
+        forked_cost=forked[1],
     )

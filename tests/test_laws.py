@@ -342,3 +342,27 @@ def test_an_ask_after_the_step_has_ended_is_refused_and_not_bought(tmp_path):
     execute(tmp_path, evolve, slow_backend(answers))
     assert late[1:] == ["evolve: ask(): the step has ended, so what is answered now could change nothing"]
     assert [row[1:] for row in rows(tmp_path)] == [("0", "reply", "fine")]
+
+
+def test_what_a_fork_took_over_is_told_apart_from_what_was_paid(tmp_path):
+    priced = backend(lambda request: et.Reply(f"reply to {request.text}"[:50], cost=0.25))
+    old = execute(tmp_path / "old", None, priced)
+    assert (old.summary.cost, old.summary.forked_cost) == (0.5, None)
+    (tmp_path / "new").mkdir()
+    catalog = catalog_of(None, priced)
+    data = {
+        "evolteacher": 1, "name": "fork", "rounds": 2, "seeds": str(tmp_path / "old" / "seeds.json"),
+        "operators": ["whole"], "backends": {"evolve": "fake"}, "export": ["evol"],
+    }  # fmt: skip
+    new = run(
+        Recipe.from_dict(data, catalog=catalog),
+        tmp_path / "new" / "run",
+        fork=tmp_path / "old" / "run",
+        catalog=catalog,
+    )
+    assert (new.forked, new.calls) == (2, 2)
+    assert (new.summary.cost, new.summary.forked_cost) == (0.5, 0.5)
+    assert (
+        "came from another run and cost $0.5000 there and nothing here"
+        in (tmp_path / "new" / "run" / "README.md").read_text()
+    )
