@@ -165,7 +165,7 @@ def _prompts(row: Any) -> Example:
     if name is None:
         raise SeedError(
             f"no field is known to hold the instruction (there is: {_names(fields)}). "
-            "Name it with `instruction:`, and the answer's with `response:`"
+            "Name it with `instruction`, and the answer's with `response`"
         )
     return _example(_text(fields[name], name), _response(fields), fields)
 

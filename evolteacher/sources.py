@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, NoReturn
 
 from pydantic import ValidationError
@@ -109,8 +110,10 @@ def _claimant(catalog: Catalog, source: str) -> type[SeedReader]:
     if claiming:
         names = " or ".join(entry.qualified for entry in claiming)
         raise SeedError(f"{source}: more than one seed reader takes this: name one (reader: {names})")
+    if ":" not in source.partition("/")[0] and not Path(source).exists():
+        raise SeedError(f"{source}: there is no such file")
     known = ", ".join(entry.cls.name for entry in entries) or "none"
-    raise SeedError(f"{source}: no seed reader knows this kind of source: name one with `reader:` (there is: {known})")
+    raise SeedError(f"{source}: no seed reader knows this kind of source: name one with `reader` (there is: {known})")
 
 
 def read_examples(
@@ -140,7 +143,9 @@ def read_examples(
                 report.bad += 1
                 message = f"{row.where}: {error}"
                 if on_bad_row == "fail":
-                    raise SeedError(f"{message}. Mend the row, or leave bad rows out (on_bad_row: skip)") from None
+                    raise SeedError(
+                        f"{message}. Mend the row, or leave bad rows out (on_bad_row: skip, or --skip-bad-rows)"
+                    ) from None
                 if len(report.messages) < MESSAGES_KEPT:
                     report.messages.append(message)
                 continue

@@ -113,7 +113,7 @@ BAD = [
     ("auto", {"instruction": "x", "output": ["a"]}, "output: a text is needed, found a list: ['a']"),
     ("auto", {"instruction": "x", "input": True}, "input: a text is needed, found a truth value: True"),
     ("auto", {"instruction": "x", "output": {"a": 1, "b": 2}}, "output: a text is needed, found an object with a, b"),
-    ("auto", {"problem": "x", "solution": "y"}, "(there is: problem, solution). Name it with `instruction:`"),
+    ("auto", {"problem": "x", "solution": "y"}, "(there is: problem, solution). Name it with `instruction`, and"),
     ("auto", {}, "(there is: no field at all)"),
     ("auto", None, "found nothing"),
     ("auto", 3.5, "an object with named fields is needed, found a number: 3.5"),

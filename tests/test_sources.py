@@ -119,7 +119,7 @@ def test_fail_stops_at_the_first_bad_row():
     report = SeedReport()
     seeds = read_seeds(Rows(data=("a", {"x": 1}, "b", "")), "rows:x", on_bad_row="fail", report=report)
     assert next(seeds).instruction.text == "a"
-    with pytest.raises(SeedError, match=r"rows:x:2: no field .* \(on_bad_row: skip\)"):
+    with pytest.raises(SeedError, match=r"rows:x:2: no field .* \(on_bad_row: skip, or --skip-bad-rows\)"):
         next(seeds)
     assert report.bad == 1
 
@@ -156,13 +156,17 @@ def test_licence_names_are_bounded():
     assert set(report.licences.values()) == {2}
 
 
-def test_the_reader_that_claims_a_source(catalog):
+def test_the_reader_that_claims_a_source(catalog, tmp_path):
     found = {s: reader_for(catalog, s).name for s in ("a.json", "a.jsonl", "a.parquet", "hf:o/n", "rows:x")}
     assert found == {"a.json": "json", "a.jsonl": "jsonl", "a.parquet": "parquet", "hf:o/n": "hf", "rows:x": "rows"}
+    path = tmp_path / "seeds.xml"
+    path.write_text("<seeds/>")
     with pytest.raises(SeedError, match=r"seeds\.xml: no seed reader knows .* \(there is: broken, csv, hf"):
-        reader_for(catalog, "seeds.xml")
+        reader_for(catalog, str(path))
     with pytest.raises(SeedError, match=r"there is: none"):
-        reader_for(Catalog(), "seeds.json")
+        reader_for(Catalog(), str(path))
+    with pytest.raises(SeedError, match=r"seeds: there is no such file"):
+        reader_for(catalog, "seeds")
 
 
 def test_the_reader_by_name_and_its_options(catalog):

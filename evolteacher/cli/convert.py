@@ -32,6 +32,10 @@ def convert(
     response: Annotated[
         str | None, typer.Option("--response", metavar="COLUMN", help="The column that holds the response.")
     ] = None,
+    reader: Annotated[
+        str | None,
+        typer.Option("--reader", metavar="NAME", help="The seed reader, where the file's name does not tell it."),
+    ] = None,
     keep_unanswered: Annotated[
         bool, typer.Option("--keep-unanswered", help="Write rows without a response too; else they are left out.")
     ] = False,
@@ -47,6 +51,7 @@ def convert(
         response=response,
         on_bad_row="fail" if strict else "skip",
         keep_unanswered=keep_unanswered,
+        reader=reader,
         catalog=load_catalog(),
     )
     for line in report.lines():

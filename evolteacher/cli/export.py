@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -44,12 +45,15 @@ def export(
     formats = (*DATASET_FORMATS, ROUNDS)
     if format not in formats:
         raise UsageError(f"--format {format}: there is no such format.{did_you_mean(format, formats)}")
+    if format == ROUNDS and str(out) == "-":
+        raise UsageError("--out -: rounds are several files; name a folder, or pick one with --format evol --round N")
     with Store(run / DATABASE, read_only=True) as store:
         summary = summarise(store)
         if summary.pending:
             complain("warning", f"{count(summary.pending, 'lineage')} not finished; what has settled is written")
         if format == ROUNDS:
-            _rounds(store, out if out is not None else run, max(summary.kept, default=0))
+            rounds = range(max(summary.kept, default=0) + 1) if round is None else [round]
+            _rounds(store, out if out is not None else run, rounds)
             return
         target = out if out is not None else run / _file(format, round)
         rows = write_dataset(records(store, round), target, format)
@@ -64,11 +68,11 @@ def _file(format: str, round: int | None) -> str:
     return f"{name}.{_ENDINGS.get(format, 'json' if format == 'evol' else f'{format}.json')}"
 
 
-def _rounds(store: Store, folder: Path, last: int) -> None:
+def _rounds(store: Store, folder: Path, rounds: Iterable[int]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"{folder}: no folder can be made here: {error.strerror}; choose another with --out") from None
-    for round in range(last + 1):
+    for round in rounds:
         rows = write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
         note(f"{count(rows, 'row')} written to {folder / f'round-{round}.json'}")

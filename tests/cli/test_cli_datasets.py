@@ -35,6 +35,10 @@ def test_export_of_rounds(cli, folder, run):
     sizes = [len(json.loads((folder / f"by/round/round-{n}.json").read_text())) for n in range(3)]
     assert sizes == [4, 4, 4]
     assert len(json.loads(cli("export", "runs/small", "--round", 0, "--out", "-").out)) == 4
+    assert cli("export", "runs/small", "--format", "rounds", "--round", 1, "--out", "one").code == 0
+    assert [path.name for path in (folder / "one").iterdir()] == ["round-1.json"]
+    cli("export", "runs/small", "--format", "rounds", "--out", "-").refused(2, "several files", "--round")
+    assert not (folder / "-").exists()
     for format in ("alpaca", "sharegpt", "chat"):
         assert cli("export", "runs/small", "--format", format, "--round", 1).code == 0
     for name in ("round-1.alpaca.json", "round-1.sharegpt.json", "round-1.chat.jsonl"):
@@ -57,6 +61,13 @@ def test_convert_takes_columns_and_keeps_the_unanswered(cli, folder):
     cli(*words, "--strict").refused(2, "odd.jsonl:3")
     assert cli(*words, "--out", "odd.json").code == 0
     assert len(json.loads((folder / "odd.json").read_text())) == 1
+
+
+def test_convert_of_a_file_whose_name_tells_nothing(cli, folder):
+    (folder / "seeds.jsonl").rename(folder / "tasks.bin")
+    cli("convert", "tasks.bin", "--to", "evol").refused(2, "tasks.bin: no seed reader knows", "`reader`")
+    assert len(json.loads(cli("convert", "tasks.bin", "--to", "evol", "--reader", "jsonl").out)) == 4
+    cli("convert", "tasks", "--to", "evol").refused(2, "tasks: there is no such file")
 
 
 def test_merge_keeps_order_and_can_leave_equal_rows_out(cli, folder, run):
