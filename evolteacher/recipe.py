@@ -307,15 +307,16 @@ def _backends(specs: Any, reader: UseReader, problems: Problems) -> tuple[dict[s
         if use is not None:
             uses[name] = use
     keys: dict[str, str] = {}
+    circle: list[str] = []
     for name in [*specs, *(role for role in ROLES if role not in specs)]:
-        target, seen = name, {name}
-        while target in aliases:
-            target = aliases[target]
-            if target in seen:
-                problems.add(("backends", name), f"'{name}' and '{target}' name each other; one must be a backend")
-                break
-            seen.add(target)
-        keys[name] = target
+        seen = [name]
+        while seen[-1] in aliases and seen[-1] not in seen[:-1]:
+            seen.append(aliases[seen[-1]])
+        if seen[-1] in seen[:-1] and not circle:  # said once, and not for every name that leads into it
+            circle = seen[seen.index(seen[-1]) : -1]
+            names = " and ".join(f"'{member}'" for member in circle)
+            problems.add(("backends", circle[0]), f"{names} name each other; one must be a backend")
+        keys[name] = seen[-1]
     return uses, keys
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,7 @@ class Run:
         """Open everything, run the engine, write what has settled, close everything."""
         formats = exports(self.recipe, self.note)
         with ExitStack() as stack:
+            forked = self._fork(fork, stack)
             self._make_folder()
             stack.enter_context(locked(self.folder))
             store = stack.enter_context(Store(self.folder / DATABASE, full_sync=self.recipe.synchronous == "full"))
@@ -148,7 +150,6 @@ class Run:
             store.set_meta("experiment", self.recipe.experiment())
             store.set_meta("recipe", self.recipe.to_plain())
             lock_recipe(self.folder, self.recipe, self.catalog)
-            forked = self._fork(store, fork, stack)
             seeds = store.seed_count()
             self.progress.seeds, self.progress.rounds = seeds, self.recipe.rounds
             resumed = store.reply_count() > 0
@@ -176,7 +177,7 @@ class Run:
         except OSError as error:
             raise RunError(f"{self.folder}: cannot be made: {error.strerror}; choose another with --out") from None
 
-    def _fork(self, store: Store, fork: Path | None, stack: ExitStack) -> Store | None:
+    def _fork(self, fork: Path | None, stack: ExitStack) -> Store | None:
         if fork is None:
             return None
         if fork.resolve() == self.folder.resolve():
@@ -255,19 +256,14 @@ def check_experiment(store: Store, recipe: Recipe) -> None:
     stored = store.meta("experiment")
     if stored is None:
         return
-    old, new = flatten(stored), flatten(json.loads(json.dumps(recipe.experiment())))
-    differences = [
-        f"  {key}: the folder has {_shown(old.get(key))}, the recipe {_shown(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key)
-    ]
-    if differences:
+    different = list(differences(stored, json.loads(json.dumps(recipe.experiment()))))
+    if different:
         folder = store.path.parent
         raise UsageError(
             "\n".join(
                 [
                     f"{folder}: this folder holds a run of another experiment. What differs:",
-                    *differences,
+                    *different,
                     "Put these back, or start another run: --out NEW, and --fork "
                     f"{folder} to reuse the replies that still fit.",
                 ]
@@ -275,18 +271,19 @@ def check_experiment(store: Store, recipe: Recipe) -> None:
         )
 
 
-def flatten(value: Any, path: str = "") -> dict[str, Any]:
-    """Return nested data as one dict of dotted paths; a component in a list goes by its label."""
-    if isinstance(value, dict) and value:
-        items = [(f"{path}.{key}" if path else str(key), inner) for key, inner in value.items()]
-    elif isinstance(value, list) and value and all(isinstance(item, dict) and len(item) == 1 for item in value):
-        items = [(f"{path}[{index}]", inner) for index, inner in enumerate(value)]
-    else:
-        return {path: value}
-    flat: dict[str, Any] = {}
-    for key, inner in items:
-        flat.update(flatten(inner, key))
-    return flat
+def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Yield a line for each place where two experiments differ.
+
+    Another component in a place is one line, and not one for each of both components' options.
+    """
+    if isinstance(old, dict) and isinstance(new, dict) and (not path or old.keys() & new.keys()):
+        for key in sorted(old.keys() | new.keys()):
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
+    elif isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in (*old, *new)):
+        for index, (one, other) in enumerate(zip_longest(old, new)):
+            yield from differences(one, other, f"{path}[{index}]")
+    elif old != new:
+        yield f"  {path}: the folder has {_shown(old)}, the recipe {_shown(new)}"
 
 
 def _select(use: Use[DatasetFilter], store: Store) -> list[tuple[int, int, str]]:
@@ -311,6 +308,8 @@ def _select(use: Use[DatasetFilter], store: Store) -> list[tuple[int, int, str]]
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, dict) and len(value) == 1 and all(isinstance(options, dict) for options in value.values()):
+        return str(next(iter(value)))  # a component: its name says enough beside another's
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 

@@ -219,6 +219,16 @@ def test_another_experiment_in_the_folder_stops_with_what_differs(seeds, tmp_pat
     assert "--fork" in lines[-1]
 
 
+def test_another_component_in_a_place_is_one_line(seeds, tmp_path):
+    go(seeds, tmp_path / "run", filters=["judged"])
+    with pytest.raises(UsageError) as caught:
+        go(seeds, tmp_path / "run", filters=[{"shaky": {"share": 4}}, "judged"])
+    assert str(caught.value).splitlines()[1:-1] == [
+        "  filters[0]: the folder has judged, the recipe shaky",
+        "  filters[1]: the folder has nothing, the recipe judged",
+    ]
+
+
 def test_what_is_free_may_change_on_resume(seeds, tmp_path):
     go(seeds, tmp_path / "run", limit=10)
     result = go(

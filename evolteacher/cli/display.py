@@ -25,13 +25,20 @@ SECONDS_BETWEEN_LINES = 10.0
 ROUNDS_SHOWN = 6
 FILTERS_SHOWN = 4
 
+BAR = 30
+SHORTEST_BAR = 6
+BESIDE_THE_BAR = 50
+"""Columns for what stands beside a bar, with numbers of five digits."""
+
 
 @dataclass
 class Pace:
-    """How fast a run is, by the time in which it bought replies; what a resume replays would make it look faster.
+    """How fast a run is, by the time in which it bought replies.
+
+    What a resume replays would make it look faster, and a model that is fetched or loaded slower.
 
     Attributes:
-        seconds: spent so far, without the intervals in which stored replies were replayed.
+        seconds: spent so far, without the intervals in which stored replies were replayed or a backend was opened.
         rounds: rounds that lineages left in that time.
         tokens: completion tokens bought in that time.
     """
@@ -45,7 +52,8 @@ class Pace:
         """Take the counters' growth since the last look into account."""
         replayed = progress.replayed + progress.forked
         seen = (now, sum(progress.left.values()), progress.completion_tokens, replayed)
-        if self._seen is not None and self._seen[3] == replayed and progress.calls + progress.waiting:
+        asking = progress.calls + progress.waiting and not progress.opening
+        if self._seen is not None and self._seen[3] == replayed and asking:
             self.seconds += seen[0] - self._seen[0]
             self.rounds += seen[1] - self._seen[1]
             self.tokens += seen[2] - self._seen[2]
@@ -159,18 +167,21 @@ class Display:
         return "  ".join([*parts, *self._speed()])
 
     def table(self) -> Group:
-        """Return the counters as a table of at most 80 columns and a dozen lines."""
+        """Return the counters as a table of at most 80 columns and a dozen lines; a narrow terminal gets no bars."""
         progress = self.progress
+        width = min(BAR, self._console.width - BESIDE_THE_BAR)
         bars = Table.grid(padding=(0, 2))
         bars.add_column(style="dim", no_wrap=True)
-        bars.add_column(width=30)
+        if width >= SHORTEST_BAR:
+            bars.add_column(width=width)
         bars.add_column(justify="right", no_wrap=True)
         bars.add_column(no_wrap=True)
-        bars.add_row(" lineages", _bar(progress.lineages, progress.seeds), f"{progress.lineages:,}/{progress.seeds:,}")
+        lineages, seeds = progress.lineages, progress.seeds
+        bars.add_row(" lineages", *_bar(lineages, seeds, width), f"{lineages:,}/{seeds:,}")
         for round in self._rounds():
             settled = f"{progress.kept[round]:,} kept, {progress.rejected[round]:,} rejected"
             left = progress.left[round]
-            bars.add_row(f" round {round}", _bar(left, progress.seeds), f"{left:,}/{progress.seeds:,}", settled)
+            bars.add_row(f" round {round}", *_bar(left, seeds, width), f"{left:,}/{seeds:,}", settled)
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column()
@@ -212,5 +223,6 @@ class Display:
         return speed if left is None else [*speed, f"about {duration(left)} to go"]
 
 
-def _bar(done: int, of: int) -> ProgressBar:
-    return ProgressBar(total=max(of, 1), completed=done, width=30)
+def _bar(done: int, of: int, width: int) -> list[ProgressBar]:
+    """Return the cell of a bar; none where there is no room."""
+    return [ProgressBar(total=max(of, 1), completed=done, width=width)] if width >= SHORTEST_BAR else []

@@ -57,10 +57,10 @@ def run(
         except asyncio.CancelledError:
             raise typer.Exit(_interrupted(resume)) from None
         except EvolteacherError as error:
-            if not isinstance(error, UsageError):
+            if progress.seeds and not isinstance(error, UsageError):
                 error.add_note(f"What was answered is stored. Once that is mended, go on with:\n  {resume}")
             raise
-    show_result(result, loaded)
+    show_result(result, loaded, display.pace.tokens_per_second)
     if result.pending:
         _pending(result, resume)
 

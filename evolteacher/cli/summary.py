@@ -19,8 +19,14 @@ from evolteacher.store import Store
 LINES_SHOWN = 8
 
 
-def show_result(result: RunResult, recipe: Recipe) -> None:
-    """Print what came of a run: rows by round, rejects by filter, calls, the dataset, and one pair to read."""
+def show_result(result: RunResult, recipe: Recipe, rate: float | None = None) -> None:
+    """Print what came of a run: rows by round, rejects by filter, calls, the dataset, and one pair to read.
+
+    Args:
+        result: the run.
+        recipe: of the run.
+        rate: tokens a second while it asked; None takes those of the whole time.
+    """
     state = "done" if not result.pending else f"{count(result.pending, 'lineage')} not finished"
     emit(Text(f"\n{recipe.name}: {state} in {duration(result.seconds)}", "bold"), Text())
     facts = fact_table()
@@ -32,9 +38,8 @@ def show_result(result: RunResult, recipe: Recipe) -> None:
         calls.append(f"{result.forked:,} from the forked run")
     facts.add_row(" calls", ", ".join(calls))
     if result.tokens:
-        facts.add_row(
-            " tokens", f"{result.tokens:,} generated, {result.tokens / max(result.seconds, 1e-9):,.0f} a second"
-        )
+        rate = rate or result.tokens / max(result.seconds, 1e-9)
+        facts.add_row(" tokens", f"{result.tokens:,} generated, {rate:,.0f} a second")
     facts.add_row(" dataset", f"{count(result.records, 'row')} in {_dataset(result.folder, recipe)}")
     emit(facts)
     with Store(result.folder / DATABASE, read_only=True) as store:

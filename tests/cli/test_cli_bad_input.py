@@ -187,7 +187,16 @@ def test_a_file_where_the_folder_should_be(cli, folder):
 
 
 def test_a_folder_that_cannot_be_made(cli, folder):
-    cli("run", "recipe.yaml", "--out", "seeds.jsonl/run").refused(1, "seeds.jsonl/run: cannot be made", "--out")
+    result = cli("run", "recipe.yaml", "--out", "seeds.jsonl/run")
+    result.refused(1, "seeds.jsonl/run: cannot be made", "--out")
+    assert "What was answered" not in result.err, "nothing was asked"
+
+
+def test_a_fork_of_what_is_no_run_leaves_nothing_behind(cli, folder):
+    result = cli("run", "recipe.yaml", "--fork", "nope")
+    result.refused(1, "nope: there is no run here")
+    assert "What was answered" not in result.err
+    assert not (folder / "runs").exists()
 
 
 def test_a_full_disk(folder, script):

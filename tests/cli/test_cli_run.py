@@ -10,9 +10,11 @@ import sqlite3
 import subprocess
 import time
 from contextlib import closing
+from io import StringIO
 
 import pytest
 from conftest import RECIPE, SCRIPT, TASKS, write_seeds
+from rich.console import Console
 
 from evolteacher.cli.display import Display, Pace
 from evolteacher.progress import Progress
@@ -258,6 +260,28 @@ def test_pace_leaves_out_what_was_replayed():
     progress.left[1] = progress.left[2] = 10
     pace.look(progress, 18.0)
     assert pace.seconds_left(progress) is None
+
+
+def test_pace_leaves_out_the_time_in_which_a_model_is_fetched_and_loaded():
+    progress = Progress(seeds=10, rounds=2, waiting=4, opening=1)
+    pace = Pace()
+    pace.look(progress, 0.0)
+    pace.look(progress, 60.0)
+    progress.opening = 0
+    progress.completion_tokens = 200
+    pace.look(progress, 62.0)
+    assert pace.tokens_per_second == 100
+
+
+@pytest.mark.parametrize(("columns", "bars"), [(80, True), (60, True), (40, False)])
+def test_the_table_keeps_its_words_on_a_narrow_terminal(monkeypatch, columns, bars):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = Console(width=columns, file=StringIO())
+    out.print(Display(Progress(seeds=1200, rounds=2, lineages=600), 4).table())
+    text = out.file.getvalue()
+    for word in ("lineages", "round 1", "600/1,200", "0 kept, 0 rejected", "0 done, 0 in flight"):
+        assert word in text
+    assert ("━" in text) == bars
 
 
 @pytest.mark.parametrize(("rounds", "left", "shown"), [(3, 0, [1, 2, 3]), (100, 0, [1, 2, 3, 4, 5, 6])])
