@@ -15,6 +15,7 @@ app = typer.Typer(
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
+    add_completion=False,
 )
 
 Name = Annotated[str, typer.Argument(help="A known name, or hf:owner/repo/file.gguf.", show_default=False)]

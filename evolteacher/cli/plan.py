@@ -46,7 +46,7 @@ def plan(
 
 
 def _show(made: Plan, recipe: Recipe, folder: Path | None) -> None:
-    seeds = f"{made.seeds:,} seeds{' (assumed)' if made.unread and recipe.seeds.limit is None else ''}"
+    seeds = f"{count(made.seeds, 'seed')}{' (assumed)' if made.unread and recipe.seeds.limit is None else ''}"
     emit(Text(f"{recipe.name}: {seeds}, {count(made.rounds, 'round')}, {made.calls:,} calls at most", "bold"), Text())
     emit(_table(made, recipe), Text())
     remarks = Table.grid(padding=(0, 1))

@@ -29,6 +29,7 @@ _ITEM = re.compile(r"\s*([-*]|\d+[.)]) ")
 app = typer.Typer(
     help="List what is installed and who brought it, or show one with its options.",
     invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,

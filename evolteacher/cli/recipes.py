@@ -20,6 +20,7 @@ from evolteacher.shipped import find_recipe, recipe_names
 app = typer.Typer(
     help="List the recipes that can be run by name, or copy one to change it.",
     invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
     rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,

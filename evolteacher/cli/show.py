@@ -59,6 +59,9 @@ def show(
     if rejected_by and not rows and lines:
         known = ", ".join(sorted({name for _, name in summary.filters})) or "none"
         raise UsageError(f"{run}: nothing was rejected by '{rejected_by}' (what did reject: {known})")
+    if not summary.seeds:
+        emit(Text(f"{run}: no seed was taken in, so this run never began; the command that made it says why"))
+        return
     emit(Text(f"{recipe.get('name', run.name)}: {_state(summary)}, in {run}", "bold"), Text(), _facts(summary), Text())
     if rows:
         emit(_table(rows), Text())

@@ -100,6 +100,15 @@ def test_show_of_a_run_that_was_cut_off(cli, folder):
     assert "not finished: Transient: busy" in cli("show", "runs/small", 2).out
 
 
+def test_show_of_a_run_that_never_began(cli, folder):
+    (folder / "seeds.jsonl").write_text("")
+    assert cli("run", "recipe.yaml").code == 2
+    result = cli("show", "runs/small")
+    assert result.code == 0
+    assert "never began" in result.out
+    assert "finished" not in result.out
+
+
 def test_an_answer_that_could_not_be_read_is_shown(cli, folder):
     (folder / "recipe.yaml").write_text(
         RECIPE.replace("scripted}", "{scripted: {rules: [{step: evolve, reply: 'Here is the [rewritten] task:'}]}}}")
