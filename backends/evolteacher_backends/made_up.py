@@ -13,6 +13,9 @@ _OPENING = re.compile(r"\n(#[^\n]*given[^\n]*|<[^\n/>]*given[^\n>]*>)\n", re.IGN
 _CLOSING = re.compile(r"\n#[^\n]*rewritten[^\n]*", re.IGNORECASE)
 """The line after a task that was opened with ``#``; a tag is closed by its own name."""
 
+_HEAD = re.compile(r":\n|\n[ \t]*\n")
+"""The end of what a prompt without such lines says before the task."""
+
 CONSTRAINTS = (
     "Do not use any imported library; built-in types and functions are enough.",
     "An empty input is valid and must lead to an empty result.",
@@ -72,7 +75,7 @@ def given_task(prompt: str) -> str:
 
     It stands between the first tag line that says "given" and the last that closes it, or between the first heading
     that says "given" and the last that says "rewritten", as in the papers' prompts; without these, after the first
-    line that ends in a colon; else it is the whole prompt.
+    line that ends in a colon, or the first blank line; else it is the whole prompt.
     """
     prompt = f"\n{prompt}"
     opening = _OPENING.search(prompt)
@@ -84,8 +87,8 @@ def given_task(prompt: str) -> str:
             end = max((closing.start() for closing in _CLOSING.finditer(prompt, start - 1)), default=-1)
         if task := prompt[start : max(start, end)].strip():
             return task
-    _, colon, task = prompt.partition(":\n")
-    return task.strip() if colon and task.strip() else prompt.strip()
+    head = _HEAD.search(prompt.strip())
+    return prompt.strip()[head.end() :].strip() if head is not None else prompt.strip()
 
 
 def add_constraint(task: str, draw: int) -> str:

@@ -324,6 +324,8 @@ class TestMadeUp:
     def test_prompts_of_other_operators(self):
         assert texts(Scripted(), request("In French:\nSort: a\nlist."))[0].startswith("Sort: a\nlist.")
         assert texts(Scripted(), request("Sort a list"))[0].startswith("Sort a list")
+        prompt = "Rewrite this in Spanish. Write only the task.\n\nSort:\na\n\nlist."
+        assert texts(Scripted(), request(prompt))[0].startswith("Sort:\na\n\nlist.")
 
     def test_rounds_go_on_without_repeating_a_constraint(self):
         task, seen = "Sort a list of numbers.", set()
