@@ -276,7 +276,7 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
 
     Another component in a place is one line, and not one for each of both components' options.
     """
-    if isinstance(old, dict) and isinstance(new, dict) and (not path or old.keys() & new.keys()):
+    if isinstance(old, dict) and isinstance(new, dict) and (not (path and old and new) or old.keys() & new.keys()):
         for key in sorted(old.keys() | new.keys()):
             yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key)
     elif isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in (*old, *new)):
