@@ -22,6 +22,9 @@ class Ask(Protocol):
 
     The call is numbered when ``ask`` is called, its reply is stored under that number, and a resumed run is
     answered from the store. Keys, retries and limits are the core's.
+
+    What was asked is bought and stored, also where nobody awaits it any more, and the step ends only then. A fault that
+    outlived its retries, and a fatal one, count whatever the plugin catches: they are no verdict.
     """
 
     def __call__(
