@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from typing import Any
 
 from evolteacher.backend import Backend
@@ -23,7 +24,7 @@ def apply_set(located: Located, change: str, catalog: Catalog) -> None:
 
     A component in a list is reached by its label, its name or its number (from 0), a backend by its key; its own name
     may follow, and must where another component is to take its place: ``backends.judge.vllm.model=PATH``. A role that
-    shares another's backend gets one of its own.
+    shares another's backend gets one of its own. A path of seeds is relative to the working directory.
 
     Raises:
         RecipeError: no ``=``, a value that is no YAML, or a key that leads nowhere.
@@ -38,8 +39,16 @@ def apply_set(located: Located, change: str, catalog: Catalog) -> None:
         value = parse_value(text)
     except ValueError as error:
         raise RecipeError(f"{option}: {error}. A text may need quotes of its own: '{dotted}=\"…\"'") from None
+    if keys in (["seeds"], ["seeds", "path"]) and isinstance(value, str):
+        value = _from_here(value)
     path = _Walk(located.data, catalog, option).put(keys, value)
     located.override(path, option)
+
+
+def _from_here(source: str) -> str:
+    """Return a path as who types it means it, from the working directory; forms such as ``hf:…`` stay."""
+    path = os.path.abspath(os.path.expanduser(source))
+    return source if not source or (":" in source.split("/")[0] and not os.path.exists(path)) else path
 
 
 def apply_backend(located: Located, text: str, catalog: Catalog) -> None:

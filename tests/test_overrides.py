@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from kit import CATALOG, problems, recipe
+from kit import CATALOG, SMALLEST, problems, recipe
 
 from evolteacher.recipe import Recipe
 
@@ -209,3 +209,14 @@ BACKENDS = {
 def test_a_backend_that_cannot_be(backend, tmp_path):
     (found,) = problems(lambda: recipe("", tmp_path, backend=backend))
     assert found.startswith(BACKENDS[backend])
+
+
+def test_a_path_of_seeds_that_is_typed_is_relative_to_the_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "r.yaml").write_text(SMALLEST)
+    monkeypatch.chdir(tmp_path)
+    path, here = tmp_path / "recipes" / "r.yaml", str(tmp_path / "mine.jsonl")
+    assert Recipe.load(path, catalog=CATALOG).seeds_source() == str(tmp_path / "recipes" / "seeds.jsonl")
+    for change in ("seeds.path=mine.jsonl", "seeds=mine.jsonl", f"seeds.path={here}"):
+        assert Recipe.load(path, set=[change], catalog=CATALOG).seeds_source() == here
+    assert Recipe.load(path, set=["seeds.path=hf:a/b"], catalog=CATALOG).seeds_source() == "hf:a/b"
