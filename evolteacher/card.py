@@ -13,17 +13,20 @@ from evolteacher.recipe import Recipe
 from evolteacher.yamlfile import dump
 
 
-def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "") -> str:
+def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "", data_file: str = "") -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
     Args:
         recipe: the experiment.
         summary: the run's sums.
         partial: why the dataset is not the whole one; empty when it is.
+        data_file: the file beside the card that hubs are to read; the folder holds the same rows in several.
     """
     tags = ["evol-instruct", "synthetic"]
-    front = dump({"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]})
-    parts = [f"---\n{front}---\n\n# {recipe.name}\n"]
+    front: dict[str, Any] = {"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]}
+    if data_file:
+        front["configs"] = [{"config_name": "default", "data_files": data_file}]
+    parts = [f"---\n{dump(front)}---\n\n# {recipe.name}\n"]
     if recipe.description:
         parts.append(f"{recipe.description}\n")
     if partial:

@@ -27,6 +27,9 @@ FILES: dict[str, tuple[DatasetFormat, str]] = {
 }
 """Formats of the whole dataset and their file names; ``rounds`` is one file a round besides."""
 
+READ_BY_HUBS = ("jsonl", "parquet", "chat", "evol")
+"""Formats that a card names for hubs to read, the first that there is."""
+
 EXPORTS = ("evol", "rounds", "jsonl", "chat", "parquet")
 
 LOCKED_RECIPE = "recipe.lock.yaml"
@@ -77,7 +80,8 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         else:
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)
-    _write(folder / CARD, dataset_card(recipe, summarise(store), partial=partial))
+    data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
+    _write(folder / CARD, dataset_card(recipe, summarise(store), partial=partial, data_file=data_file))
 
 
 def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:

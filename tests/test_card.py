@@ -81,6 +81,13 @@ def test_a_table_keeps_its_form_whatever_a_source_says(odd, tmp_path):
     assert "<script" not in card
 
 
+def test_the_front_matter_names_the_one_file_that_hubs_read(tmp_path):
+    card = dataset_card(recipe("", tmp_path), SUMMARY, data_file="dataset.jsonl")
+    front = parse(card.split("---\n")[1], "card").data
+    assert front["configs"] == [{"config_name": "default", "data_files": "dataset.jsonl"}]
+    assert "configs" not in dataset_card(recipe("", tmp_path), SUMMARY)
+
+
 def test_the_front_matter_is_yaml_whatever_the_name(tmp_path):
     card = dataset_card(recipe("name: '1.0'\n".replace("name", "description"), tmp_path), SUMMARY)
     front = parse(card.split("---\n")[1], "front").data
