@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from evolteacher.backend import Backend
 from evolteacher.errors import BadReply, BrokenReply, PluginError, RateLimited, RetryableError
 from evolteacher.messages import Reply, Request
+from evolteacher.progress import Progress
 
 _CATCH_UP = 0.1
 """Seconds' worth of calls that may leave together."""
@@ -73,17 +74,17 @@ class Gate:
     Args:
         concurrency: most calls in flight at once.
         limits: the recipe's.
+        progress: where calls in flight and retries are counted.
     """
 
-    def __init__(self, concurrency: int, limits: Limits) -> None:
+    def __init__(self, concurrency: int, limits: Limits, progress: Progress | None = None) -> None:
         self._free = asyncio.Semaphore(concurrency)
         self._limits = limits
         rate = limits.requests_per_minute
         self._bucket = TokenBucket(rate) if rate is not None else None
         # Only the length of pauses hangs on it, never what a run yields.
         self._random = random.Random()
-        self.in_flight = 0
-        self.retries = 0
+        self.progress = progress or Progress()
 
     async def call(self, backend: Backend, request: Request) -> Reply:
         """Ask, and ask again after passing faults; the reply's latency is without the time in our own queue.
@@ -105,7 +106,7 @@ class Gate:
                     raise
                 pause = self.pause(attempt, error)
             attempt += 1
-            self.retries += 1
+            self.progress.retries += 1
             await asyncio.sleep(pause)
 
     async def _once(self, backend: Backend, request: Request) -> Reply:
@@ -114,13 +115,13 @@ class Gate:
             # calls wait here the pace is the limit, so the slots that they hold cost nothing.
             if self._bucket is not None:
                 await self._bucket.take()
-            self.in_flight += 1
+            self.progress.in_flight += 1
             loop = asyncio.get_running_loop()
             started = loop.time()
             try:
                 reply = await backend.complete(request)
             finally:
-                self.in_flight -= 1
+                self.progress.in_flight -= 1
             latency = loop.time() - started
         if not isinstance(reply, Reply) or not isinstance(reply.text, str):
             raise PluginError(f"backend '{backend.name}' returned no Reply with a text: {type(reply).__name__}")

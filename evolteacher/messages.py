@@ -164,11 +164,6 @@ NO_REPLY = Reply(text="", finish_reason="none")
 """Stands in for the reply where nothing was asked: seeds, and operators that do without an LLM."""
 
 
-def messages_from_json(rows: Iterable[Mapping[str, str]]) -> tuple[Message, ...]:
-    """Read messages from ``{"role": …, "content": …}`` rows."""
-    return tuple(Message(row["role"], row["content"]) for row in rows)
-
-
 def messages_to_json(messages: Iterable[Message]) -> str:
     """Write messages as a JSON list of ``{"role": …, "content": …}``."""
     return json.dumps([{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False)

@@ -20,6 +20,8 @@ class Progress:
         pending: lineages left pending.
         calls: replies bought by this process.
         waiting: calls that are queued or in flight.
+        in_flight: calls that have left for a backend and are not answered.
+        retries: calls that were asked again after a passing fault.
         opening: backends that are being opened, which may fetch a model and draw a bar of their own meanwhile.
         replayed: asks answered from the store.
         forked: asks answered from the run that was forked.
@@ -38,6 +40,8 @@ class Progress:
     pending: int = 0
     calls: int = 0
     waiting: int = 0
+    in_flight: int = 0
+    retries: int = 0
     opening: int = 0
     replayed: int = 0
     forked: int = 0

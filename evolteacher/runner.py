@@ -193,7 +193,7 @@ class Run:
             for key, use in recipe.backends.items():
                 answerers[key] = Answerer(key, use.component, workload)
                 stack.push_async_exit(partial(self._close, answerers[key]))
-            gate = Gate(recipe.concurrency, recipe.limits)
+            gate = Gate(recipe.concurrency, recipe.limits, self.progress)
             desk = Desk(store, gate, answerers, samplings, self.progress, forked)
             engine = Engine(recipe, desk, seeds)
             if self.catalog.observed("evolution_settled"):

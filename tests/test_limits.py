@@ -94,7 +94,7 @@ def test_never_more_in_flight_than_allowed_and_never_faster(concurrency, script,
     async def main():
         gate = Gate(concurrency, limits(requests_per_minute=rate, retries=3))
         results = await asyncio.gather(*(gate.call(backend, REQUEST) for _ in range(calls)), return_exceptions=True)
-        assert gate.in_flight == 0
+        assert gate.progress.in_flight == 0
         return results
 
     results = run(main())
@@ -180,7 +180,7 @@ def test_a_cancelled_call_frees_its_slot():
         slow.cancel()
         reply = await queued
         assert slow.cancelled()
-        return gate.in_flight, reply.text, asyncio.get_running_loop().time()
+        return gate.progress.in_flight, reply.text, asyncio.get_running_loop().time()
 
     assert run(main()) == (0, "reply 1", 2.0)
 
@@ -216,7 +216,7 @@ def test_passing_faults_are_asked_again_with_growing_pauses():
     fault = errors.Transient("reset")
     result, times, gate = attempts((fault, fault, fault, fault, fault, 0.0), retries=8)
     assert result.text == "reply 5"
-    assert gate.retries == 5
+    assert gate.progress.retries == 5
     pauses = [later - earlier for earlier, later in itertools.pairwise(times)]
     for pause, longest in zip(pauses, [0.5, 1, 2, 4, 4], strict=True):
         assert longest / 2 <= pause <= longest
@@ -261,7 +261,7 @@ def test_broken_and_empty_answers_settle_after_the_last_attempt(broken):
 def test_what_is_final_is_not_asked_again(last):
     result, times, gate = attempts((last,))
     assert result is last
-    assert (len(times), gate.in_flight, gate.retries) == (1, 0, 0)
+    assert (len(times), gate.progress.in_flight, gate.progress.retries) == (1, 0, 0)
 
 
 @pytest.mark.parametrize("nonsense", [None, "text", et.Reply(None), et.Reply(b"bytes")])

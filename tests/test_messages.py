@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evolteacher as et
-from evolteacher.messages import as_messages, messages_from_json, messages_to_json
+from evolteacher.messages import as_messages, messages_to_json
 
 MESSAGES = st.lists(st.builds(et.Message, st.sampled_from(["system", "user", "assistant"]), st.text()), min_size=1)
 SAMPLINGS = st.builds(
@@ -68,7 +68,8 @@ def test_a_list_of_stops_is_a_tuple():
 def test_messages_come_back_from_json(messages):
     import json
 
-    assert messages_from_json(json.loads(messages_to_json(messages))) == tuple(messages)
+    rows = json.loads(messages_to_json(messages))
+    assert tuple(et.Message(**row) for row in rows) == tuple(messages)
 
 
 def test_prompts():

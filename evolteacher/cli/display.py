@@ -75,12 +75,10 @@ class Display:
 
     Args:
         progress: the counters.
-        concurrency: most calls in flight at once.
     """
 
-    def __init__(self, progress: Progress, concurrency: int) -> None:
+    def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.concurrency = concurrency
         self.pace = Pace()
         self.stopping = False
         self._console = console(stderr=True)
@@ -204,7 +202,9 @@ class Display:
 
     def _calls(self) -> str:
         progress = self.progress
-        parts = [f"{progress.calls:,} done", f"{min(progress.waiting, self.concurrency):,} in flight"]
+        parts = [f"{progress.calls:,} done", f"{progress.in_flight:,} in flight"]
+        if progress.retries:
+            parts.append(f"{progress.retries:,} asked again")
         if progress.replayed:
             parts.append(f"{progress.replayed:,} replayed")
         if progress.forked:

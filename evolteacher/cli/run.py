@@ -46,7 +46,7 @@ def run(
     loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
     folder = out if out is not None else Path("runs") / loaded.name
     progress = Progress()
-    display = Display(progress, loaded.concurrency)
+    display = Display(progress)
     note(_heading(loaded, folder))
     with Interruption(display, resume) as interruption:
         try:

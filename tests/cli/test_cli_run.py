@@ -277,7 +277,7 @@ def test_pace_leaves_out_the_time_in_which_a_model_is_fetched_and_loaded():
 def test_the_table_keeps_its_words_on_a_narrow_terminal(monkeypatch, columns, bars):
     monkeypatch.setenv("COLUMNS", str(columns))
     out = Console(width=columns, file=StringIO())
-    out.print(Display(Progress(seeds=1200, rounds=2, lineages=600), 4).table())
+    out.print(Display(Progress(seeds=1200, rounds=2, lineages=600)).table())
     text = out.file.getvalue()
     for word in ("lineages", "round 1", "600/1,200", "0 kept, 0 rejected", "0 done, 0 in flight"):
         assert word in text
@@ -286,14 +286,14 @@ def test_the_table_keeps_its_words_on_a_narrow_terminal(monkeypatch, columns, ba
 
 @pytest.mark.parametrize(("rounds", "left", "shown"), [(3, 0, [1, 2, 3]), (100, 0, [1, 2, 3, 4, 5, 6])])
 def test_the_table_shows_few_rounds_whole(rounds, left, shown):
-    assert list(Display(Progress(seeds=5, rounds=rounds), 4)._rounds()) == shown
+    assert list(Display(Progress(seeds=5, rounds=rounds))._rounds()) == shown
 
 
 def test_the_table_of_many_rounds_follows_the_run():
     progress = Progress(seeds=5, rounds=100)
     for round in range(1, 51):
         progress.left[round] = 5
-    display = Display(progress, 4)
+    display = Display(progress)
     assert list(display._rounds()) == [50, 51, 52, 53, 54, 55]
     for round in range(51, 101):
         progress.left[round] = 5
