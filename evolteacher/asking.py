@@ -158,6 +158,7 @@ class Asker:
         step: the slot's: ``evolve``, ``respond``, or ``filter:<label>`` (``filter:<label>:response`` at a response).
         role: who answers unless the ask says otherwise.
         keys: backend key by role.
+        who: the component that asks, for messages.
         pinned: backend key of the component's own ``backend:``; wins over roles.
         last: the reply, and its row, to the ask that was called last of those that were answered (the last refusal,
             where none was). Not the one that arrived last: which that is would differ between a run and its replay.
@@ -168,6 +169,7 @@ class Asker:
     step: str
     role: Role
     keys: dict[Role, str]
+    who: str
     pinned: str | None = None
     last: StoredReply | None = None
     _rank: tuple[bool, int] = (False, -1)
@@ -183,19 +185,19 @@ class Asker:
     ) -> Coroutine[Any, Any, Reply]:
         """Number the ask now, whenever it is awaited; see :class:`~evolteacher.operator.Ask`."""
         if key is not None and (not isinstance(key, str) or clean_text(key)[1]):
-            raise PluginError(f"{self.step}: ask(): a key is a text in Unicode, not {key!r}")
+            raise PluginError(f"{self.who}: ask(): a key is a text in Unicode, not {key!r}")
         nth = f"={key}" if key is not None else str(self._count)
         if key is None:
             self._count += 1
         if nth in self._places:
-            raise PluginError(f"{self.step}: two asks have the key '{key}'; give each its own")
+            raise PluginError(f"{self.who}: two asks have the key '{key}'; give each its own")
         self._places[nth] = len(self._places)
         return self._answer(prompt, role or self.role, nth, sampling)
 
     async def _answer(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Reply:
         desk, place = self.memory.desk, self._places[nth]
         if self._ended:
-            raise PluginError(f"{self.step}: ask(): the step has ended, so what is answered now could change nothing")
+            raise PluginError(f"{self.who}: ask(): the step has ended, so what is answered now could change nothing")
         self._begun += 1
         request = self._request(prompt, role, nth, changes)
         answerer = desk.answerers[self.pinned or self.keys[role]]
@@ -283,7 +285,7 @@ class Asker:
             if changes:
                 sampling = replace(sampling, **changes)
         except (TypeError, ValueError) as error:
-            raise PluginError(f"{self.step}: ask(): {error}") from None
+            raise PluginError(f"{self.who}: ask(): {error}") from None
         if any(clean_text(message.role + message.content)[1] for message in messages):
             messages = tuple(Message(clean_text(m.role)[0], clean_text(m.content)[0]) for m in messages)
         return Request(messages, sampling, f"{self.memory.lineage}/{self.round}/{self.step}/{nth}")

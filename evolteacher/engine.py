@@ -306,7 +306,8 @@ class LineageRun:
                     ask = self._asker(round, f"filter:{check.use.label}{place}", "judge", check.use)
                     reason = await ask.finish(check.judge(subject, ask))
                 if reason is not None and not isinstance(reason, str):
-                    raise TypeError(f"a reason or None is needed, not {reason!r}")
+                    given = f"filter '{check.use.label}' returned {reason!r}, and a reason or None is needed"
+                    raise PluginError(given)
             except CallError as error:
                 raise Rejected(stage, check.use.label, f"{error.outcome}: {error}") from None
             except EvolteacherError as error:
@@ -319,10 +320,12 @@ class LineageRun:
                 raise Rejected(stage, check.use.label, reason or "no reason given")
 
     def _asker(self, round: int, step: str, role: Role, use: Use[Any] | None = None) -> Asker:
-        pinned = None
-        if use is not None and use.backend is not None:
-            pinned = self.engine.recipe.backend_keys[use.backend]
-        return Asker(self.memory, round, step, role, self.engine.keys, pinned)
+        pinned, who = None, step
+        if use is not None:
+            who = f"{use.component.kind} '{use.label}'"
+            if use.backend is not None:
+                pinned = self.engine.recipe.backend_keys[use.backend]
+        return Asker(self.memory, round, step, role, self.engine.keys, who, pinned)
 
     def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
         self.rows.append(attempt.row(verdict))

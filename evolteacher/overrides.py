@@ -41,6 +41,7 @@ def apply_set(located: Located, change: str, catalog: Catalog) -> None:
         raise RecipeError(f"{option}: {error}. A text may need quotes of its own: '{dotted}=\"…\"'") from None
     if keys in (["seeds"], ["seeds", "path"]) and isinstance(value, str):
         value = _from_here(value)
+        _forget_licence(located.data)
     path = _Walk(located.data, catalog, option).put(keys, value)
     located.override(path, option)
 
@@ -49,6 +50,12 @@ def _from_here(source: str) -> str:
     """Return a path as who types it means it, from the working directory; forms such as ``hf:…`` stay."""
     path = os.path.abspath(os.path.expanduser(source))
     return source if not source or (":" in source.split("/")[0] and not os.path.exists(path)) else path
+
+
+def _forget_licence(data: Any) -> None:
+    """Drop the licence that the recipe's own seeds have: other seeds are not under it."""
+    if isinstance(data, dict) and isinstance(data.get("seeds"), dict):
+        data["seeds"].pop("licence", None)
 
 
 def apply_backend(located: Located, text: str, catalog: Catalog) -> None:

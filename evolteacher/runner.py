@@ -137,7 +137,8 @@ class Run:
 
     async def go(self, fork: Path | None) -> RunResult:
         """Open everything, run the engine, write what has settled, close everything."""
-        formats = exports(self.recipe, self.note)
+        begun = (self.folder / DATABASE).exists()
+        formats = exports(self.recipe, (lambda line: None) if begun else self.note)
         with ExitStack() as stack:
             forked = self._fork(fork, stack)
             self._make_folder()

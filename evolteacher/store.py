@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from evolteacher.errors import RunError
+from evolteacher.errors import RunError, UsageError
 from evolteacher.messages import Reply, Usage
 from evolteacher.record import Instruction, Seed
 
@@ -118,13 +118,14 @@ class Store:
             Without it every commit survives ``kill -9``.
 
     Raises:
-        RunError: no such run, not evolteacher's, or of a newer evolteacher.
+        UsageError: no such run.
+        RunError: not evolteacher's, or of a newer evolteacher.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False, full_sync: bool = False) -> None:
         self.path = path
         if read_only and not path.exists():
-            raise RunError(f"{path.parent}: there is no run here (no {path.name})")
+            raise UsageError(f"{path.parent}: there is no run here (no {path.name})")
         with self._guard():
             self._db = _open_to_read(path) if read_only else _connect(path)
             if not read_only:

@@ -141,7 +141,7 @@ def test_two_asks_of_one_key_are_the_plugins_fault_and_nothing_is_lost(tmp_path)
         await ask("first", key="a")
         return (await ask("second", key="a")).text
 
-    with pytest.raises(errors.PluginError, match="evolve: two asks have the key 'a'; give each its own"):
+    with pytest.raises(errors.PluginError, match="operator 'made': two asks have the key 'a'; give each its own"):
         execute(tmp_path, evolve)
     assert [row[:3] for row in rows(tmp_path)] == [("evolve", "=a", "reply")]
 
@@ -165,7 +165,7 @@ def test_a_wrong_ask_is_told_before_anything_is_paid(message, tmp_path):
     with pytest.raises(errors.PluginError) as caught:
         execute(tmp_path, evolve)
     assert message in str(caught.value)
-    assert str(caught.value).startswith("evolve: ask()")
+    assert str(caught.value).startswith("operator 'made': ask()")
     assert rows(tmp_path) == []
 
 

@@ -280,7 +280,7 @@ def test_a_filter_whose_answer_is_no_reason_is_named_and_rejects_nothing(answer,
         return answer
 
     made = type("Bad", (et.TextFilter,), {"judge": judge} if asks else {"reject": reject}, name="bad")
-    with pytest.raises(errors.PluginError, match="filter 'bad' raised TypeError: a reason or None is needed, not"):
+    with pytest.raises(errors.PluginError, match=r"filter 'bad' returned .*, and a reason or None is needed"):
         filtered(tmp_path, made, filters=["bad"])
     assert steps(tmp_path) == []
 
@@ -340,7 +340,7 @@ def test_an_ask_after_the_step_has_ended_is_refused_and_not_bought(tmp_path):
 
     answers = {"Add two numbers.": (0, "sum"), "fine": (0.1, "the response")}
     execute(tmp_path, evolve, slow_backend(answers))
-    assert late[1:] == ["evolve: ask(): the step has ended, so what is answered now could change nothing"]
+    assert late[1:] == ["operator 'made': ask(): the step has ended, so what is answered now could change nothing"]
     assert [row[1:] for row in rows(tmp_path)] == [("0", "reply", "fine")]
 
 

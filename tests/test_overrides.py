@@ -220,3 +220,10 @@ def test_a_path_of_seeds_that_is_typed_is_relative_to_the_working_directory(tmp_
     for change in ("seeds.path=mine.jsonl", "seeds=mine.jsonl", f"seeds.path={here}"):
         assert Recipe.load(path, set=[change], catalog=CATALOG).seeds_source() == here
     assert Recipe.load(path, set=["seeds.path=hf:a/b"], catalog=CATALOG).seeds_source() == "hf:a/b"
+
+
+def test_other_seeds_are_not_under_the_recipes_licence():
+    kept = Recipe.load("evol-teacher")
+    other = Recipe.load("evol-teacher", set=["seeds.path=hf:a/b"])
+    told = Recipe.load("evol-teacher", set=["seeds.path=hf:a/b", "seeds.licence=mit"])
+    assert (kept.seeds.licence, other.seeds.licence, told.seeds.licence) == ("cc-by-nc-4.0", "", "mit")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evolteacher.errors import RunError
+from evolteacher.errors import RunError, UsageError
 from evolteacher.messages import Reply, Usage
 from evolteacher.record import Instruction, Seed
 from evolteacher.store import NewReply, StepRow, Store
@@ -110,7 +110,7 @@ def test_the_option_for_power_cuts_is_set(tmp_path, full):
 
 
 def test_what_is_no_run_is_said_to_be_none(tmp_path):
-    with pytest.raises(RunError, match="there is no run here"):
+    with pytest.raises(UsageError, match="there is no run here"):
         Store(tmp_path / "nothing" / "run.db", read_only=True)
     (tmp_path / "text.db").write_text("this is text, and long enough to be looked at as a database file")
     with pytest.raises(RunError, match="no intact run database"):
@@ -142,7 +142,7 @@ def test_a_reader_beside_the_writer_changes_nothing(store, tmp_path):
 READ = """
 import os, sys
 from pathlib import Path
-from evolteacher.errors import RunError
+from evolteacher.errors import RunError, UsageError
 from evolteacher.store import Store
 if os.geteuid() == 0:
     os.seteuid(65534)  # root may write everywhere

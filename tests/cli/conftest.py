@@ -1,53 +1,9 @@
-"""What the command line's tests share: small recipes over the scripted backend, and two ways to run a command."""
+"""Two ways to run a command, in a folder with a small recipe."""
 
-import json
 import subprocess
-import sys
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(sys.executable).with_name("evolteacher")
-
-RECIPE = """\
-evolteacher: 1
-name: small
-seeds: seeds.jsonl
-rounds: 2
-operators: [add-constraints, more-steps]
-filters: [empty, few-words]
-backends: {evolve: scripted}
-"""
-
-TASKS = [
-    "Write a function that reverses a string.",
-    "Sort a list of numbers without the built-in sort.",
-    "Count the vowels of a text, and print the result.",
-    "Find the largest [/bold] of three {{ numbers }}.",
-]
-
-
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    def refused(self, code: int, *words: str) -> None:
-        """Check a refusal: the code, `error:` lines that hold these words, and nothing that a user cannot read."""
-        assert self.code == code, self.err
-        errors = [line for line in self.err.splitlines() if line.startswith("error: ")]
-        assert errors, self.err
-        for word in words:
-            assert word in self.err
-        assert "Traceback" not in self.err + self.out
-        assert "bug in evolteacher" not in self.err
-
-
-def write_seeds(path: Path, tasks=TASKS) -> Path:
-    path.write_text("".join(json.dumps({"instruction": t, "output": f"Answer to: {t}"}) + "\n" for t in tasks))
-    return path
+from commands import RECIPE, SCRIPT, Result, write_seeds
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import sys
 import textwrap
 
 import pytest
-from conftest import RECIPE, SCRIPT, write_seeds
+from commands import RECIPE, SCRIPT, write_seeds
 
 
 def change(old, new):
@@ -104,7 +104,7 @@ OPTIONS = {
 def test_a_wrong_option(cli, name):
     words, said = OPTIONS[name]
     result = cli("run", "recipe.yaml", *words)
-    result.refused(1 if name == "fork of nothing" else 2, *said)
+    result.refused(2, *said)
 
 
 def test_a_limit_goes_with_seeds_written_as_a_path_alone(cli):
@@ -194,7 +194,7 @@ def test_a_folder_that_cannot_be_made(cli, folder):
 
 def test_a_fork_of_what_is_no_run_leaves_nothing_behind(cli, folder):
     result = cli("run", "recipe.yaml", "--fork", "nope")
-    result.refused(1, "nope: there is no run here")
+    result.refused(2, "nope: there is no run here")
     assert "What was answered" not in result.err
     assert not (folder / "runs").exists()
 
@@ -219,8 +219,8 @@ def _no_file_beyond(size):
 @pytest.mark.parametrize("command", [["export"], ["show"], ["show", "0"]])
 def test_a_folder_that_is_no_run(cli, command):
     name, *rest = command
-    cli(name, "nope", *rest).refused(1, "nope: there is no run here")
-    cli(name, ".", *rest).refused(1, "there is no run here")
+    cli(name, "nope", *rest).refused(2, "nope: there is no run here")
+    cli(name, ".", *rest).refused(2, "there is no run here")
 
 
 def test_a_damaged_run(cli, folder):

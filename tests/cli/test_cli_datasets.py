@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import TASKS
+from commands import TASKS
 
 from evolteacher.dataset import DATASET_FORMATS
 

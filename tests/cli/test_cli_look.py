@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import RECIPE, TASKS, write_seeds
+from commands import RECIPE, TASKS, write_seeds
 
 from evolteacher import cli as command_line
 from evolteacher.cli.plugins import reflowed

@@ -13,7 +13,7 @@ from contextlib import closing
 from io import StringIO
 
 import pytest
-from conftest import RECIPE, SCRIPT, TASKS, write_seeds
+from commands import RECIPE, SCRIPT, TASKS, write_seeds
 from rich.console import Console
 
 from evolteacher.cli.display import Display, Pace
