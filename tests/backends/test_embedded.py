@@ -207,8 +207,9 @@ def test_a_process_that_ends_while_answers_are_made_neither_hangs_nor_crashes(sm
         begun = time.monotonic()
         if how == "interrupt":
             process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=30)
-        assert time.monotonic() - begun < 10
+        # Quiet machines end within two seconds; one that is busy was seen to take twenty. The answers take a minute.
+        said = process.communicate(timeout=60)
+        assert time.monotonic() - begun < 40
     finally:
         process.kill()
         process.wait()
