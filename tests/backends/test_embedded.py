@@ -172,7 +172,8 @@ async def test_open_and_close_twice(smollm2):
 
 
 CHILD = """
-import asyncio, sys
+import asyncio, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs the tests may have it ignored
 import evolteacher as et
 from evolteacher_backends.embedded import Embedded
 backend = Embedded(model="smollm2-135m-instruct")
@@ -207,9 +208,8 @@ def test_a_process_that_ends_while_answers_are_made_neither_hangs_nor_crashes(sm
         begun = time.monotonic()
         if how == "interrupt":
             process.send_signal(signal.SIGINT)
-        # Quiet machines end within two seconds; one that is busy was seen to take twenty. The answers take a minute.
         said = process.communicate(timeout=60)
-        assert time.monotonic() - begun < 40
+        assert time.monotonic() - begun < 15  # some two seconds; the answers themselves take twenty, and more when busy
     finally:
         process.kill()
         process.wait()
