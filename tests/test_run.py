@@ -432,6 +432,9 @@ def test_parquet_without_its_extra_is_said_before_anything_is_asked(seeds, tmp_p
     go(seeds, tmp_path / "auto", note=notes.append, export=None, rounds=1)
     assert any("evolteacher[parquet]" in note for note in notes)
     assert not (tmp_path / "auto" / "dataset.parquet").exists()
+    notes.clear()
+    go(seeds, tmp_path / "auto", note=notes.append, export=None, rounds=1)
+    assert not any("parquet" in note for note in notes)
     with pytest.raises(MissingExtra, match=r"evolteacher\[parquet\]"):
         go(seeds, tmp_path / "run", export=["parquet"])
     assert not (tmp_path / "run").exists()
