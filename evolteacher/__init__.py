@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evolteacher.backend import Backend, Workload
+    from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
@@ -24,20 +24,25 @@ if TYPE_CHECKING:
         ResponseFilter,
         TextFilter,
     )
+    from evolteacher.headers import rate_limits, retry_after
     from evolteacher.hookspecs import CommandTable, hookimpl
-    from evolteacher.messages import Message, Prompt, Reply, Request, Role, Sampling, Usage
+    from evolteacher.messages import Message, Prompt, RateLimits, Reply, Request, Role, Sampling, Usage
+    from evolteacher.money import FREE, Price
     from evolteacher.operator import Ask, Operator
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
     from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
     from evolteacher.runner import RunResult, arun, run
+    from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "FREE",
     "Ask",
     "Backend",
+    "BatchState",
     "Catalog",
     "CommandTable",
     "Component",
@@ -53,7 +58,9 @@ __all__ = [
     "Message",
     "Operator",
     "Place",
+    "Price",
     "Prompt",
+    "RateLimits",
     "Recipe",
     "Record",
     "Reply",
@@ -76,16 +83,23 @@ __all__ = [
     "Workload",
     "__version__",
     "arun",
+    "check_reference",
     "convert",
+    "environment",
     "free",
+    "hide",
     "hookimpl",
     "merge",
+    "rate_limits",
     "read_rewritten",
+    "read_secret",
+    "retry_after",
     "run",
+    "secret_name",
 ]
 
 _MODULES = {
-    "backend": ("Backend", "Workload"),
+    "backend": ("Backend", "BatchState", "Workload"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
@@ -99,13 +113,16 @@ _MODULES = {
         "ResponseFilter",
         "TextFilter",
     ),
+    "headers": ("rate_limits", "retry_after"),
     "hookspecs": ("CommandTable", "hookimpl"),
-    "messages": ("Message", "Prompt", "Reply", "Request", "Role", "Sampling", "Usage"),
+    "messages": ("Message", "Prompt", "RateLimits", "Reply", "Request", "Role", "Sampling", "Usage"),
+    "money": ("FREE", "Price"),
     "operator": ("Ask", "Operator"),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
     "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
     "runner": ("RunResult", "arun", "run"),
+    "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}

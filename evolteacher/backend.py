@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from evolteacher.component import Component
+from evolteacher.errors import BackendError
 from evolteacher.messages import Reply, Request
+from evolteacher.money import Price
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,25 @@ class Workload:
     longest_text: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a provider is with a batch of requests.
+
+    Attributes:
+        ended: nothing more will come of it.
+        results: the answers, or why there is none, by the id that each request was submitted under. A request of an
+            ended batch that is missing here was never answered and costs nothing (the batch expired); the core submits
+            it again.
+        answered: requests that the provider has answered so far.
+        failed: why the provider took none of the batch; empty when it took it. Stops the run.
+    """
+
+    ended: bool
+    results: Mapping[str, Reply | BackendError] = field(default_factory=dict)
+    answered: int = 0
+    failed: str = ""
+
+
 class Backend(Component):
     """Base of backends.
 
@@ -35,10 +57,12 @@ class Backend(Component):
 
     Attributes:
         primary: the option that ``--backend NAME:VALUE`` sets (class attribute).
+        most_in_batch: most requests of one provider batch (class attribute).
     """
 
     kind: ClassVar[str] = "backend"
     primary: ClassVar[str] = "model"
+    most_in_batch: ClassVar[int] = 50_000
 
     def identity(self) -> str:
         """Return what distinguishes this backend's answers from another's: its name and its not-free options.
@@ -46,6 +70,28 @@ class Backend(Component):
         Part of each request's fingerprint: a stored reply answers only for the identity that gave it.
         """
         return json.dumps([self.name, self.options(with_free=False)], sort_keys=True)
+
+    def account(self) -> str:
+        """Return what the provider's limits hang on; backends with the same account share one limit.
+
+        For an API that is the key's reference (``env:OPENAI_API_KEY``), or the server's address where it takes no key.
+        Never a secret itself, since messages show it.
+        """
+        return self.identity()
+
+    def price(self) -> Price | None:
+        """Return what tokens cost; None where that is not known. Asked before the backend is opened.
+
+        ``prices`` of the recipe wins over it.
+        """
+        return None
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the texts that nothing written may hold; asked once the backend is open.
+
+        The core replaces them in answers and errors before anything is stored or shown.
+        """
+        return ()
 
     async def open(self, workload: Workload) -> None:
         """Get ready: load the model, check the server and the model's name.
@@ -65,6 +111,41 @@ class Backend(Component):
             FatalError: no request can succeed.
         """
         raise NotImplementedError(f"backend '{self.name}' does not define complete()")
+
+    def in_batches(self) -> bool:
+        """Whether requests go out as provider batches: :meth:`submit` and :meth:`collect` in place of complete."""
+        return False
+
+    async def submit(self, requests: Mapping[str, Request], tag: str) -> str:
+        """Submit a batch; return the provider's id of it, which the core stores at once.
+
+        Args:
+            requests: at most ``most_in_batch``, by an id of up to 64 letters and digits.
+            tag: told to the provider with the batch, so that :meth:`find` finds it where its id was lost.
+
+        Raises:
+            RetryableError: a fault that may pass; the core looks for the tag before it submits again.
+            FatalError: no batch can succeed.
+        """
+        raise NotImplementedError(f"backend '{self.name}' knows no batches")
+
+    async def find(self, tag: str) -> str | None:
+        """Return the provider's id of the batch with this tag; None where the provider has none.
+
+        Raises:
+            RetryableError: a fault that may pass.
+            FatalError: no request can succeed.
+        """
+        raise NotImplementedError(f"backend '{self.name}' knows no batches")
+
+    async def collect(self, batch: str) -> BatchState:
+        """Return how far a batch is; the results once it has ended.
+
+        Raises:
+            RetryableError: a fault that may pass.
+            FatalError: no request can succeed.
+        """
+        raise NotImplementedError(f"backend '{self.name}' knows no batches")
 
     async def close(self) -> None:
         """Let go of what :meth:`open` took; safe to call twice."""

@@ -33,7 +33,10 @@ import difflib
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from evolteacher.messages import RateLimits, Usage
 
 
 class EvolteacherError(Exception):
@@ -94,20 +97,32 @@ class RetryableError(BackendError):
 
 
 class RateLimited(RetryableError):
-    """The provider asks for a slower pace.
+    """The provider asks for a slower pace. The refused call is taken to have cost nothing.
 
     Args:
         message: what the provider said.
         retry_after: seconds to wait, where the provider named them.
+        limits: the limits that the refusal's headers told; :func:`evolteacher.rate_limits` reads them.
     """
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, limits: RateLimits | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.limits = limits
 
 
 class Transient(RetryableError):
-    """A fault that may pass: a 5xx, a time-out, a cut connection. When retries run out, the lineage stays pending."""
+    """A fault that may pass: a 5xx, a time-out, a cut connection. When retries run out, the lineage stays pending.
+
+    Args:
+        message: what happened.
+        unpaid: the provider certainly billed nothing: it was never reached, or it answered with an error. Else the
+            call's outcome is unknown, and a budget counts it at its worst case.
+    """
+
+    def __init__(self, message: str, *, unpaid: bool = False) -> None:
+        super().__init__(message)
+        self.unpaid = unpaid
 
 
 class BrokenReply(Transient):
@@ -115,9 +130,18 @@ class BrokenReply(Transient):
 
 
 class CallError(BackendError):
-    """The provider's last word on this one request. Stored as an outcome, so a resume does not ask again."""
+    """The provider's last word on this one request. Stored as an outcome, so a resume does not ask again.
+
+    Args:
+        message: the reason on record.
+        usage: the tokens that the provider billed all the same, such as those of an answer that its filter cut.
+    """
 
     outcome: ClassVar[str] = "bad-reply"
+
+    def __init__(self, message: str, usage: Usage | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 class Refused(CallError):

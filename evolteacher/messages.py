@@ -128,7 +128,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens of one call, as the backend counted them; 0 where it did not say."""
+    """Tokens of one call, as the backend counted them; both 0 where it did not say."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -137,6 +137,21 @@ class Usage:
     def total_tokens(self) -> int:
         """Prompt and completion together."""
         return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """A provider's limits, as the headers of an answer tell them; :func:`evolteacher.rate_limits` reads them.
+
+    Attributes:
+        requests_per_minute: None where the headers name none, or one for a longer time than a minute.
+        tokens_per_minute: likewise.
+        wait: seconds until something of a limit that is used up comes back; 0 where none is.
+    """
+
+    requests_per_minute: float | None = None
+    tokens_per_minute: float | None = None
+    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +164,8 @@ class Reply:
         finish_reason: ``stop``, ``length`` (cut at ``max_tokens``), or what the provider says.
         model: the model that answered, by the provider's own word.
         latency: seconds from the request's leaving to the answer's arrival, without time in our queue.
-        cost: US dollars, None where no price is known.
+        cost: US dollars by the provider's own word; None leaves it to the price that the recipe or the backend gives.
+        limits: the provider's, where the answer's headers tell them; not stored.
     """
 
     text: str
@@ -158,6 +174,7 @@ class Reply:
     model: str = ""
     latency: float = 0.0
     cost: float | None = None
+    limits: RateLimits | None = None
 
 
 NO_REPLY = Reply(text="", finish_reason="none")

@@ -1,0 +1,103 @@
+"""What the headers of a provider's answer tell about its limits.
+
+Three dialects are read. ``Retry-After`` in seconds or as a date (RFC 9110, 10.2.3) and ``retry-after-ms``;
+``x-ratelimit-limit-requests`` and its like, with times such as ``1m2.5s`` or ``120ms`` (OpenAI, Azure, Groq, vLLM
+gateways); ``anthropic-ratelimit-requests-limit`` and its like, with times as RFC 3339 dates (Anthropic).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+from evolteacher.messages import RateLimits
+
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION_PARTS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
+
+MINUTE = 60.0
+"""Seconds: a limit whose reset lies further ahead is one for an hour or a day, and no figure for a minute."""
+
+_SLACK = 5.0
+"""Seconds that a reset may lie beyond the minute, since clocks differ and times are rounded."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a provider asks to wait; None where it names none that can be read.
+
+    Args:
+        headers: of the answer; names in lower case, or a mapping that ignores case.
+    """
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
+    value = headers.get("retry-after")
+    seconds = _number(value)
+    if seconds is not None or not value:
+        return seconds
+    try:
+        date = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    return _ahead(date)
+
+
+def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
+    """Return the limits that an answer tells; None where it tells none.
+
+    A limit for a longer time than a minute (Groq's requests are counted by the day) is left out, since the pace cannot
+    be told from it; what of it is used up still gives ``wait``.
+
+    Args:
+        headers: of the answer; names in lower case, or a mapping that ignores case.
+    """
+    requests = _limit(headers, "requests")
+    tokens = [found for kind in ("tokens", "input-tokens", "output-tokens") if (found := _limit(headers, kind))]
+    if requests is None and not tokens:
+        return None
+    wait = max(found[1] for found in ([requests] if requests is not None else []) + tokens)
+    per_minute = [found[0] for found in tokens if found[0] is not None]
+    return RateLimits(requests[0] if requests is not None else None, min(per_minute, default=None), wait)
+
+
+def _limit(headers: Mapping[str, str], kind: str) -> tuple[float | None, float] | None:
+    """Return one limit a minute, and the seconds until something of it comes back where it is used up."""
+    for dialect in ("x-ratelimit-{part}-{kind}", "anthropic-ratelimit-{kind}-{part}"):
+        names = [dialect.format(kind=kind, part=part) for part in ("limit", "remaining", "reset")]
+        limit = _number(headers.get(names[0]))
+        if limit is None or limit <= 0:
+            continue
+        remaining, reset = _number(headers.get(names[1])), _time_ahead(headers.get(names[2]))
+        wait = reset or 0.0 if remaining == 0 else 0.0
+        return (limit if reset is None or reset <= MINUTE + _SLACK else None), wait
+    return None
+
+
+def _number(value: str | None) -> float | None:
+    if value is None or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _time_ahead(value: str | None) -> float | None:
+    """Read the time until a reset: seconds, ``1m2.5s``, or an RFC 3339 date."""
+    seconds = _number(value)
+    if seconds is not None or not value:
+        return seconds
+    found = _DURATION.fullmatch(value.strip())
+    if found is not None and any(found.groups()):
+        return sum(float(part) * unit for part, unit in zip(found.groups(), _DURATION_PARTS, strict=True) if part)
+    try:
+        return _ahead(datetime.fromisoformat(value))
+    except ValueError:
+        return None
+
+
+def _ahead(date: datetime) -> float:
+    """Return the seconds until a date; 0 for one that is past. A date without a zone is UTC."""
+    return max(0.0, (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - time.time())

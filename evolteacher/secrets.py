@@ -1,0 +1,79 @@
+"""Secrets: named in a recipe, read when a backend is opened, and never written anywhere."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from evolteacher.errors import NotAuthorised
+
+REFERENCE = re.compile(r"env:([A-Za-z_][A-Za-z0-9_]*)")
+"""How a recipe names a secret: the environment variable that holds it."""
+
+HIDDEN = "[secret]"
+"""Stands where a secret stood."""
+
+SHORTEST = 6
+"""Characters of a secret that is looked for in texts: a shorter one would be found inside of ordinary words."""
+
+
+def secret_name(value: object) -> str | None:
+    """Return the variable that a text ``env:NAME`` names, None where it names none."""
+    found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return found[1] if found is not None else None
+
+
+def check_reference(value: str | None) -> str | None:
+    """Return an option's value where it names a secret, or is None.
+
+    Raises:
+        ValueError: it may be a secret itself.
+    """
+    if value is not None and secret_name(value) is None:
+        raise ValueError("a key is never written here: put it into an environment variable and write env:NAME")
+    return value
+
+
+def environment(folder: Path | None = None) -> Mapping[str, str]:
+    """Return the environment, and below it what a ``.env`` file holds; the process's own environment is not changed.
+
+    Args:
+        folder: where the file is looked for, the working directory by default.
+    """
+    from dotenv import dotenv_values
+
+    path = (folder or Path.cwd()) / ".env"
+    found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    return {**{name: value for name, value in found.items() if value is not None}, **os.environ}
+
+
+def read_secret(reference: str, where: str) -> str:
+    """Return the secret that a reference names.
+
+    Args:
+        reference: ``env:NAME``.
+        where: what names it, for the message, such as ``backend 'litellm': api_key``.
+
+    Raises:
+        NotAuthorised: neither the environment nor ``.env`` holds it.
+    """
+    name = secret_name(reference)
+    if name is None:
+        raise NotAuthorised(f"{where} is no reference: write env:NAME")
+    value = environment().get(name, "").strip()
+    if not value:
+        raise NotAuthorised(
+            f"{where} names the environment variable {name}, which is not set: export {name}=…, or write it into a "
+            "file .env in the working directory, and run again"
+        )
+    return value
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """Return a text without secrets; longer ones first, since one may hold another."""
+    for secret in sorted(secrets, key=len, reverse=True):
+        if len(secret) >= SHORTEST and secret in text:
+            text = text.replace(secret, HIDDEN)
+    return text
