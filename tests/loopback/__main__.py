@@ -1,0 +1,5 @@
+"""``python -m loopback``."""
+
+from loopback.server import main
+
+main()
