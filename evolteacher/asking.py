@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from evolteacher.backend import Backend, Workload
+from evolteacher.batches import Batcher
 from evolteacher.errors import (
     CALL_ERRORS,
     CallError,
@@ -18,7 +18,7 @@ from evolteacher.errors import (
     did_you_mean,
     plugin_fault,
 )
-from evolteacher.limits import Gate
+from evolteacher.gate import Gate
 from evolteacher.messages import (
     Message,
     Prompt,
@@ -43,24 +43,31 @@ class Answerer:
     Attributes:
         key: of the recipe's ``backends``.
         identity: part of each request's fingerprint.
+        backend: opened or not.
+        batcher: gathers its calls, where it takes batches.
     """
 
-    def __init__(self, key: str, backend: Backend, workload: Workload) -> None:
+    def __init__(self, key: str, backend: Backend, workload: Workload, gate: Gate) -> None:
         self.key = key
+        self.batcher: Batcher | None = None
+        self._gate = gate
         try:
             self.identity = backend.identity()
+            gate.register(key, backend)
+            if backend.in_batches():
+                self.batcher = Batcher(key, self.ready, gate.till.ledger, gate.limits, gate.progress)
         except EvolteacherError:
             raise
         except Exception as error:
             raise plugin_fault(f"backend '{key}', saying what it is,", error) from error
-        self._backend = backend
+        self.backend = backend
         self._workload = workload
         self._lock = asyncio.Lock()
         self._touched = self._open = False
         self._failure: Exception | None = None
 
-    async def ready(self, progress: Progress) -> Backend:
-        """Return the backend, open; ``progress`` is told while it is being opened.
+    async def ready(self) -> Backend:
+        """Return the backend, open; the gate's progress is told while it is being opened.
 
         It is tried once: what made it fail would make it fail again, for each lineage in turn.
 
@@ -72,17 +79,24 @@ class Answerer:
                 if self._failure is not None:
                     raise self._failure
                 if not self._open:
+                    progress = self._gate.progress
                     progress.opening += 1
                     self._touched = True
                     try:
-                        await self._backend.open(self._workload)
+                        await self.backend.open(self._workload)
                     except Exception as error:
                         self._failure = error
                         raise
                     finally:
                         progress.opening -= 1
+                    self._gate.learn_secrets(self.backend)
                     self._open = True
-        return self._backend
+        return self.backend
+
+    def finish(self) -> None:
+        """Let go of provider batches, once every answer that was wanted is stored."""
+        if self.batcher is not None:
+            self.batcher.finish()
 
     async def close(self) -> None:
         """Close the backend if it was opened, or half opened.
@@ -93,7 +107,9 @@ class Answerer:
         if self._touched:
             self._touched = self._open = False
             try:
-                await self._backend.close()
+                if self.batcher is not None:
+                    await self.batcher.close()
+                await self.backend.close()
             except EvolteacherError:
                 raise
             except Exception as error:
@@ -306,45 +322,25 @@ class Asker:
         memory.asked += 1
         desk.progress.waiting += 1
         try:
-            reply = _sound(await desk.gate.call(await answerer.ready(desk.progress), request), answerer.key)
-            outcome = REPLY
-        except CallError as error:
-            # A backend may have a CallError of its own; what is stored is one that every replay knows.
-            outcome = error.outcome if error.outcome in CALL_ERRORS else CallError.outcome
-            reply = Reply(text=clean_text(str(error))[0], finish_reason=outcome)
+            bought = await desk.gate.call(answerer.key, await answerer.ready(), request, answerer.batcher)
         except EvolteacherError:
             raise
         except Exception as error:
             raise plugin_fault(f"backend '{answerer.key}'", error) from error
         finally:
             desk.progress.waiting -= 1
-        prompt = messages_to_json(request.messages)
-        row = desk.store.add_reply(NewReply(memory.key, slot, outcome, reply, answerer.key, prompt))
+        found = bought.outcome
+        if isinstance(found, Reply):
+            outcome, reply = REPLY, found
+        else:
+            # A backend may have a CallError of its own; what is stored is one that every replay knows.
+            outcome = found.outcome if found.outcome in CALL_ERRORS else CallError.outcome
+            text = clean_text(str(found))[0]
+            reply = Reply(text, bought.usage or Usage(), finish_reason=outcome, cost=bought.cost)
+        new = NewReply(memory.key, slot, outcome, reply, answerer.key, messages_to_json(request.messages))
+        row = desk.store.add_reply(new, charge=bought.hold.row if bought.hold is not None else None)
+        desk.gate.till.settle(bought)
         desk.progress.count_call(reply)
         stored = memory.replies[slot] = StoredReply(row, outcome, reply)
         self._note(place, stored)
         return stored
-
-
-def _sound(reply: Reply, key: str) -> Reply:
-    """Return a reply that can be stored: lone surrogates replaced.
-
-    Raises:
-        PluginError: a field has not the type that :class:`~evolteacher.messages.Reply` promises.
-    """
-    usage = reply.usage
-    promised = {
-        "finish_reason": isinstance(reply.finish_reason, str),
-        "model": isinstance(reply.model, str),
-        "usage": isinstance(usage, Usage)
-        and all(isinstance(n, int) and 0 <= n < 2**63 for n in (usage.prompt_tokens, usage.completion_tokens)),
-        "latency": isinstance(reply.latency, int | float) and math.isfinite(reply.latency),
-        "cost": reply.cost is None or (isinstance(reply.cost, int | float) and math.isfinite(reply.cost)),
-    }
-    for name, kept in promised.items():
-        if not kept:
-            raise PluginError(f"backend '{key}' gave a Reply whose {name} is {getattr(reply, name)!r}")
-    if clean_text(reply.text + reply.model + reply.finish_reason)[1]:
-        text, model, reason = (clean_text(part)[0] for part in (reply.text, reply.model, reply.finish_reason))
-        return replace(reply, text=text, model=model, finish_reason=reason)
-    return reply

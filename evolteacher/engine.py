@@ -15,7 +15,15 @@ from itertools import accumulate
 from typing import Any
 
 from evolteacher.asking import Asker, Desk, Memory
-from evolteacher.errors import CallError, EvolteacherError, PluginError, RetryableError, Unreadable, plugin_fault
+from evolteacher.errors import (
+    BudgetExceeded,
+    CallError,
+    EvolteacherError,
+    PluginError,
+    RetryableError,
+    Unreadable,
+    plugin_fault,
+)
 from evolteacher.events import EvolutionSettled, RoundFinished
 from evolteacher.messages import NO_REPLY, ROLES, Reply, Role
 from evolteacher.operator import Operator
@@ -24,6 +32,12 @@ from evolteacher.recipe import Recipe
 from evolteacher.record import SEED_OPERATOR, Evolution, Instruction, Record, Seed, Stage, Step, Verdict, clean_text
 from evolteacher.store import StepRow
 from evolteacher.use import Use
+
+ABREAST = 2
+"""Lineages that are worked on for each call that may be in flight."""
+
+MOST_ABREAST = 10_000
+"""Lineages that are worked on at once where requests go out in provider batches."""
 
 STREAK = 16
 """Lineages that a worker replays before it lets others run: nothing awaits while all answers come from the store."""
@@ -83,7 +97,7 @@ class Engine:
         it is when the task is cancelled.
         """
         seeds = self.desk.store.seeds(self.limit)
-        workers = [asyncio.create_task(self._work(seeds)) for _ in range(min(self.recipe.concurrency, self.limit))]
+        workers = [asyncio.create_task(self._work(seeds)) for _ in range(min(self._abreast(), self.limit))]
         try:
             await asyncio.gather(*workers)
         finally:
@@ -92,13 +106,30 @@ class Engine:
             await asyncio.gather(*workers, return_exceptions=True)
             await self.desk.stop()
 
+    def _abreast(self) -> int:
+        """Return how many lineages are worked on at once.
+
+        More than calls may be in flight, so that slots stay taken while some lineages wait to ask again, and so that
+        lineages end together: one alone takes as long as its rounds. All that a batch holds, where there are batches.
+        """
+        batched = [answerer.backend for answerer in self.desk.answerers.values() if answerer.batcher is not None]
+        abreast = [
+            ABREAST * self.recipe.concurrency,
+            *(min(MOST_ABREAST, backend.most_in_batch) for backend in batched),
+        ]
+        return max(abreast)
+
     async def _work(self, seeds: Iterator[tuple[int, Seed]]) -> None:
-        streak = 0
+        streak, progress, till = 0, self.desk.progress, self.desk.gate.till
         for order, seed in seeds:
+            if till.exhausted:
+                return
             lineage = LineageRun(self, order, seed)
+            progress.active += 1
             try:
                 await lineage.run()
             finally:
+                progress.active -= 1
                 lineage.write()
             streak = 0 if lineage.memory.asked else streak + 1
             if streak % STREAK == 0:
@@ -188,11 +219,14 @@ class LineageRun:
         self.pending = "interrupted"
 
     async def run(self) -> None:
-        """Go through all rounds; retries that run out leave the lineage pending."""
+        """Go through all rounds; retries that run out, or a budget that does, leave the lineage pending."""
         try:
             await self._rounds()
             self.pending = ""
             self.engine.desk.progress.lineages += 1
+        except BudgetExceeded as error:
+            self.pending = str(error)
+            self.engine.desk.progress.pending += 1
         except RetryableError as error:
             self.pending = clean_text(f"{type(error).__name__}: {error}")[0]
             self.engine.desk.progress.pending += 1

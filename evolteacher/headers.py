@@ -47,33 +47,26 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
-    """Return the limits that an answer tells; None where it tells none.
+    """Return the limits a minute that an answer tells; None where it tells none.
 
-    A limit for a longer time than a minute (Groq's requests are counted by the day) is left out, since the pace cannot
-    be told from it; what of it is used up still gives ``wait``.
+    A limit for a longer time (Groq counts requests by the day) is left out: no pace can be told from it. What
+    remains of a limit, and when it is whole again, is not read either: the pace holds without, and a reset is the time
+    until all of it is back, where waiting for one call's share is enough.
 
     Args:
         headers: of the answer; names in lower case, or a mapping that ignores case.
     """
     requests = _limit(headers, "requests")
-    tokens = [found for kind in ("tokens", "input-tokens", "output-tokens") if (found := _limit(headers, kind))]
-    if requests is None and not tokens:
-        return None
-    wait = max(found[1] for found in ([requests] if requests is not None else []) + tokens)
-    per_minute = [found[0] for found in tokens if found[0] is not None]
-    return RateLimits(requests[0] if requests is not None else None, min(per_minute, default=None), wait)
+    tokens = [limit for kind in ("tokens", "input-tokens", "output-tokens") if (limit := _limit(headers, kind))]
+    return RateLimits(requests, min(tokens)) if tokens else RateLimits(requests) if requests else None
 
 
-def _limit(headers: Mapping[str, str], kind: str) -> tuple[float | None, float] | None:
-    """Return one limit a minute, and the seconds until something of it comes back where it is used up."""
+def _limit(headers: Mapping[str, str], kind: str) -> float | None:
     for dialect in ("x-ratelimit-{part}-{kind}", "anthropic-ratelimit-{kind}-{part}"):
-        names = [dialect.format(kind=kind, part=part) for part in ("limit", "remaining", "reset")]
-        limit = _number(headers.get(names[0]))
-        if limit is None or limit <= 0:
-            continue
-        remaining, reset = _number(headers.get(names[1])), _time_ahead(headers.get(names[2]))
-        wait = reset or 0.0 if remaining == 0 else 0.0
-        return (limit if reset is None or reset <= MINUTE + _SLACK else None), wait
+        limit = _number(headers.get(dialect.format(part="limit", kind=kind)))
+        reset = _time_ahead(headers.get(dialect.format(part="reset", kind=kind)))
+        if limit and (reset is None or reset <= MINUTE + _SLACK):
+            return limit
     return None
 
 

@@ -146,12 +146,10 @@ class RateLimits:
     Attributes:
         requests_per_minute: None where the headers name none, or one for a longer time than a minute.
         tokens_per_minute: likewise.
-        wait: seconds until something of a limit that is used up comes back; 0 where none is.
     """
 
     requests_per_minute: float | None = None
     tokens_per_minute: float | None = None
-    wait: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,3 +24,12 @@ class Price(BaseModel):
 
 FREE = Price(input=0, output=0)
 """Of models that run on the user's own machine."""
+
+
+class Budget(BaseModel):
+    """What a run folder may cost in all, counted over every process that ever worked on it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    usd: float | None = Field(None, gt=0, description="US dollars.")
+    tokens: int | None = Field(None, gt=0, description="Tokens of prompts and answers together.")

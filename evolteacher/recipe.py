@@ -18,6 +18,7 @@ from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.limits import Limits
 from evolteacher.messages import ROLES, Role, Sampling
+from evolteacher.money import Budget, Price
 from evolteacher.operator import Operator
 from evolteacher.overrides import apply_backend, apply_set
 from evolteacher.problems import Problems, shown
@@ -123,6 +124,10 @@ class Recipe(Section):
     sampling: SamplingSection = SamplingSection()
     concurrency: int = Field(64, ge=1, le=100_000, description="Calls in flight at once.")
     limits: Limits = Limits()
+    prices: dict[str, Price] = Field(
+        default_factory=dict, description="By key of `backends`, for a million tokens; wins over what a backend knows."
+    )
+    budget: Budget | None = Field(None, description="What the run folder may cost in all; at the limit the run stops.")
     synchronous: Literal["normal", "full"] = Field(
         "normal", description="full: a power cut loses no commit either; normal survives kill -9 at twice the speed."
     )
@@ -246,7 +251,18 @@ class Recipe(Section):
 
         The seeds' place and form are no part of it: their content is compared with what the folder holds.
         """
-        free = {"name", "description", "concurrency", "limits", "synchronous", "export", "evolteacher", "seeds"}
+        free = {
+            "name",
+            "description",
+            "concurrency",
+            "limits",
+            "prices",
+            "budget",
+            "synchronous",
+            "export",
+            "evolteacher",
+            "seeds",
+        }
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
         plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}
         plain["sampling"] = {role: asdict(self.sampling.of(role)) for role in ROLES}
@@ -336,6 +352,17 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
         if kind == "dataset_filters" and ("filters", label) in labels:
             problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
     _check_backend_names(data, problems)
+    if recipe is not None:
+        _check_keys(recipe, problems)
+
+
+def _check_keys(recipe: Recipe, problems: Problems) -> None:
+    """Find prices and limits of backends that there are not."""
+    for path, given in ((("prices",), recipe.prices), (("limits", "backends"), recipe.limits.backends)):
+        for name in given:
+            if name not in recipe.backend_keys:
+                message = f"no backend is called '{name}'.{did_you_mean(name, recipe.backend_keys)}"
+                problems.add((*path, name), message)
 
 
 def _check_backend_names(data: Mapping[str, Any], problems: Problems) -> None:

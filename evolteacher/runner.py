@@ -15,17 +15,20 @@ from typing import Any
 
 from evolteacher.asking import Answerer, Desk
 from evolteacher.backend import Workload
+from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
 from evolteacher.engine import Engine
 from evolteacher.errors import EvolteacherError, PluginError, RunError, UsageError, plugin_fault
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
 from evolteacher.filter import DatasetFilter
+from evolteacher.gate import Gate
 from evolteacher.history import Summary, records, summarise
 from evolteacher.intake import take_in
-from evolteacher.limits import Gate
+from evolteacher.ledger import Ledger
 from evolteacher.lock import locked
 from evolteacher.messages import ROLES
 from evolteacher.outputs import exports, lock_recipe, write_outputs
+from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.record import clean_text
@@ -49,6 +52,8 @@ class RunResult:
         forked: asks that the forked run answered.
         tokens: completion tokens that this process bought.
         seconds: that this process took.
+        cost: US dollars that this process paid; None where no price is known.
+        budget: why the budget stopped the run; empty when it did not.
     """
 
     folder: Path
@@ -60,6 +65,8 @@ class RunResult:
     forked: int
     tokens: int
     seconds: float
+    cost: float | None = None
+    budget: str = ""
 
     @property
     def records(self) -> int:
@@ -134,9 +141,11 @@ class Run:
         self.catalog = catalog
         self.progress = progress
         self.note = note
+        self._budget = ""
 
     async def go(self, fork: Path | None) -> RunResult:
         """Open everything, run the engine, write what has settled, close everything."""
+        check_budget(self.recipe)
         begun = (self.folder / DATABASE).exists()
         formats = exports(self.recipe, (lambda line: None) if begun else self.note)
         with ExitStack() as stack:
@@ -191,16 +200,24 @@ class Run:
         workload = Workload(recipe.concurrency, max(s.max_tokens for s in samplings.values()), store.longest_seed())
         async with AsyncExitStack() as stack:
             answerers = {}
+            till = Till(Ledger(store), recipe.budget, given_prices(recipe), known_prices(recipe), self.progress)
+            gate = Gate(recipe.concurrency, recipe.limits, till, self.progress)
             for key, use in recipe.backends.items():
-                answerers[key] = Answerer(key, use.component, workload)
+                answerers[key] = Answerer(key, use.component, workload, gate)
                 stack.push_async_exit(partial(self._close, answerers[key]))
-            gate = Gate(recipe.concurrency, recipe.limits, self.progress)
+                if answerers[key].batcher is not None:
+                    self.note(f"{use.written} answers in provider batches: each step of a round waits for its batch")
             desk = Desk(store, gate, answerers, samplings, self.progress, forked)
             engine = Engine(recipe, desk, seeds)
             if self.catalog.observed("evolution_settled"):
                 engine.settled = self._settled
             engine.round_finished = self._round_finished
-            await engine.run()
+            try:
+                await engine.run()
+            finally:
+                self._budget = till.exhausted
+            for answerer in answerers.values():
+                answerer.finish()
 
     async def _close(self, answerer: Answerer, kind: object, error: BaseException | None, trace: object) -> None:
         """Close a backend; where even that fails, the error that stopped the run is the one to be seen."""
@@ -234,7 +251,7 @@ class Run:
         self._tell("run_finished", finished)
         return RunResult(
             self.folder, summary, pending, reason, progress.calls, progress.replayed, progress.forked,
-            progress.completion_tokens, progress.seconds,
+            progress.completion_tokens, progress.seconds, progress.cost, self._budget,
         )  # fmt: skip
 
     def _settled(self, event: EvolutionSettled) -> None:

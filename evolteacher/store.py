@@ -45,6 +45,14 @@ CREATE TABLE IF NOT EXISTS lineages (ord INTEGER PRIMARY KEY, digest BLOB NOT NU
 CREATE TABLE IF NOT EXISTS drops (
     round INTEGER NOT NULL, ord INTEGER NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
     PRIMARY KEY (round, ord)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS charges (
+    id INTEGER PRIMARY KEY, backend TEXT NOT NULL, slot TEXT NOT NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL,
+    why TEXT NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batches (
+    id INTEGER PRIMARY KEY, backend TEXT NOT NULL, tag TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
+    ended INTEGER NOT NULL, at REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS batch_items (
+    batch INTEGER NOT NULL, item BLOB NOT NULL, PRIMARY KEY (batch, item)) WITHOUT ROWID;
 """
 
 REPLY = "reply"
@@ -237,8 +245,13 @@ class Store:
 
     # replies
 
-    def add_reply(self, new: NewReply, *, forked: bool = False) -> int:
+    def add_reply(self, new: NewReply, *, forked: bool = False, charge: int | None = None) -> int:
         """Commit one reply as it arrives; return its row.
+
+        Args:
+            new: the reply.
+            forked: it was taken from another run.
+            charge: the row of ``charges`` in whose place it is paid.
 
         Raises:
             RunError: the disk is full or the file is damaged.
@@ -250,7 +263,12 @@ class Store:
             usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
         )  # fmt: skip
         with self._guard():
-            row = self._db.execute(_INSERT_REPLY, values).lastrowid
+            if charge is None:
+                row = self._db.execute(_INSERT_REPLY, values).lastrowid
+            else:
+                with self._transaction():
+                    row = self._db.execute(_INSERT_REPLY, values).lastrowid
+                    self._db.execute("DELETE FROM charges WHERE id = ?", (charge,))
         assert row is not None
         return row
 
@@ -302,6 +320,17 @@ class Store:
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
         """Read with SQL, for reports; the schema is this module's."""
         return self._db.execute(sql, values)
+
+    def write(self, sql: str, values: tuple[Any, ...] = ()) -> int:
+        """Commit one statement; return the row that it inserted last. The schema is this module's."""
+        with self._guard():
+            return self._db.execute(sql, values).lastrowid or 0
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make several writes one: all of them are kept, or none."""
+        with self._guard(), self._transaction():
+            yield
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

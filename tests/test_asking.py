@@ -274,8 +274,8 @@ def test_surrogates_in_a_reply_and_in_a_prompt_are_replaced(tmp_path):
 
 
 WRONG_REPLIES = {
-    "backend 'fake' returned no Reply with a text: NoneType": lambda: None,
-    "backend 'fake' returned no Reply with a text: Reply": lambda: et.Reply(None),
+    "backend 'evolve' returned no Reply: NoneType": lambda: None,
+    "backend 'evolve' gave a Reply whose text is None": lambda: et.Reply(None),
     "gave a Reply whose model is None": lambda: et.Reply("x", model=None),
     "gave a Reply whose finish_reason is None": lambda: et.Reply("x", finish_reason=None),
     "gave a Reply whose usage is {'prompt': 1}": lambda: et.Reply("x", usage={"prompt": 1}),

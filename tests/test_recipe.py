@@ -21,7 +21,7 @@ from evolteacher.yamlfile import dump, parse
 # What is added to the smallest recipe (five lines) -> the only problem, after "recipe.yaml:".
 WRONG = {
     "round: 3": "6: round: a recipe has no 'round'. Did you mean 'rounds'?",
-    "origin: x": "6: origin: a recipe has no 'origin'. There is: backends, choose,",
+    "origin: x": "6: origin: a recipe has no 'origin'. There is: backends, budget, choose,",
     "rounds: true": "6: rounds: a whole number is needed, not true",
     "rounds: '3'": "6: rounds: a whole number is needed, not '3'",
     "rounds: 2.0": "6: rounds: a whole number is needed, not 2.0",
