@@ -1,0 +1,140 @@
+"""A model that the engine has loaded, answering requests."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from itertools import count
+from typing import Any
+
+import evolteacher as et
+from evolteacher import errors
+from evolteacher_backends.vllm_engine.adapter import Adapter
+from evolteacher_backends.vllm_engine.faults import explain_death, shorten
+from evolteacher_backends.vllm_engine.process import EngineProcess
+from evolteacher_backends.vllm_engine.prompts import PromptWriter
+
+
+@dataclass
+class Serving:
+    """Answers with an engine that has started.
+
+    Attributes:
+        engine: the engine.
+        prompts: puts messages into the model's form.
+        name: what replies carry as their model.
+        timeout: seconds that a call may take; None for any number.
+        lora: vLLM's request for the adapter that answers; None for the model itself.
+        cached: prompt tokens that did not have to be computed, as others had begun alike.
+        prompted: prompt tokens in all.
+    """
+
+    engine: EngineProcess
+    prompts: PromptWriter
+    name: str
+    timeout: float | None = None
+    lora: Any = None
+    cached: int = 0
+    prompted: int = 0
+    _numbers: Any = field(default_factory=count)
+
+    @property
+    def context(self) -> int:
+        """Most tokens of prompt and answer together, as the memory allows."""
+        return int(self.engine.llm.model_config.max_model_len)
+
+    async def load(self, adapter: Adapter, given: str) -> None:
+        """Load an adapter; from then on it answers.
+
+        Args:
+            adapter: as it lies on disk.
+            given: how the recipe calls it.
+
+        Raises:
+            FatalError: it does not fit the model, or is of a kind that vLLM does not serve.
+        """
+        from vllm.lora.request import LoRARequest
+
+        lora = LoRARequest("adapter", 1, str(adapter.folder))
+        try:
+            await self.engine.llm.add_lora(lora)
+        except Exception as error:
+            if self.engine.dead:
+                raise
+            raise errors.FatalError(
+                f"backend 'vllm': lora: '{given}' cannot be served on '{self.name}': it was trained on another model, "
+                f"or has parts that only a merge can take over. vLLM says: {shorten(str(error))}"
+            ) from error
+        self.lora, self.name = lora, given
+
+    async def answer(self, request: et.Request) -> et.Reply:
+        """Answer one request; cancelled, it is taken out of the engine's batch.
+
+        Raises:
+            TooLong: prompt and max_tokens together exceed the context.
+            BadReply: vLLM does not take this request.
+            Transient: the time-out passed, or the engine gave the request up.
+            FatalError: the engine has died, or the chat template does not take such messages.
+        """
+        from vllm.exceptions import VLLMClientError
+
+        prompt = self.prompts.tokens(request.messages)
+        most, room = request.sampling.max_tokens, self.context
+        if len(prompt) + most > room:
+            raise errors.TooLong(
+                f"the prompt's {len(prompt):,} tokens and max_tokens {most:,} exceed the context of {room:,} tokens"
+            )
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(self.timeout):
+                output = await self._last_output(prompt, request)
+        except TimeoutError:
+            message = f"'{self.name}' gave no answer within {self.timeout:g} s"
+            raise errors.Transient(message, unpaid=True) from None
+        except VLLMClientError as error:
+            raise errors.BadReply(f"vLLM does not take this request: {shorten(str(error))}") from error
+        except Exception as error:
+            raise self._fault(f": {type(error).__name__}: {shorten(str(error.__cause__ or error))}") from error
+        (answer,) = output.outputs
+        if answer.finish_reason in ("abort", "error"):
+            raise self._fault("")
+        self.cached += output.num_cached_tokens or 0
+        self.prompted += len(prompt)
+        usage = et.Usage(len(prompt), len(answer.token_ids))
+        latency = time.perf_counter() - started
+        return et.Reply(answer.text, usage, answer.finish_reason or "stop", self.name, latency)
+
+    async def _last_output(self, prompt: list[int], request: et.Request) -> Any:
+        from vllm.inputs import tokens_input
+        from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+        sampling = request.sampling
+        parameters = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=sampling.max_tokens,
+            stop=[*filter(None, sampling.stop), *self.prompts.stop],
+            seed=None if sampling.seed is None else seed_of(sampling.seed, prompt),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        number = f"{request.slot}#{next(self._numbers)}"
+        outputs = self.engine.llm.generate(tokens_input(prompt), parameters, number, lora_request=self.lora)
+        return [output async for output in outputs][-1]
+
+    def _fault(self, said: str) -> errors.BackendError:
+        if self.engine.llm is None:
+            return errors.Transient("backend 'vllm' was closed while it answered", unpaid=True)
+        if self.engine.dead:
+            return explain_death(self.name, self.engine)
+        return errors.Transient(f"vLLM gave the request up{said}", unpaid=True)
+
+
+def seed_of(seed: int, prompt: list[int]) -> int:
+    """Return the seed of one request's random numbers, from 0 to 2**63 - 1.
+
+    The prompt takes part: requests of one seed would otherwise all draw by the same numbers, and all lineages alike.
+    """
+    digest = blake2b(f"{seed} {prompt}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) >> 1
