@@ -46,20 +46,28 @@ SITUATIONS: dict[str, type[EvolteacherError]] = {
 
 @dataclass(frozen=True)
 class _Met:
-    """What a backend did in a situation: which call failed with what, and the text that may be shown of it."""
+    """What a backend did in a situation.
+
+    Attributes:
+        backend: it, closed by now.
+        call: the call that was made last.
+        error: what it raised.
+        secrets: what the backend named, when the error came, as what is to be hidden.
+    """
 
     backend: Backend
     call: str
-    error: Exception | None
+    error: Exception | None = None
+    secrets: tuple[str, ...] = ()
 
     def shown(self) -> str:
-        """Return all that could be written of the error, as the core writes it."""
+        """Return all that could be written of the error."""
         if self.error is None:
             return ""
         trace = "".join(traceback.format_exception(self.error))
         text = f"{self.error}\n{self.error!r}\n{self.error.args}\n{trace}"
         # The core asks for secrets once the backend is open, and hides them from then on.
-        return hide(text, self.backend.secrets()) if self.call == "complete()" else text
+        return hide(text, self.secrets) if self.call == "complete()" else text
 
 
 class FaultChecks(Promises):
@@ -147,13 +155,13 @@ class FaultChecks(Promises):
         backend = faults[situation][0]()
         session = self.session(backend)
         text = f"{'word ' * (self.long_text // 5)}{PROMPT}" if situation == "too long" else PROMPT
-        call, met = "open()", _Met(backend, "", None)
+        call, met = "open()", _Met(backend, "complete()")
         try:
             session.run(within(backend.open(self.workload), self.patience, call))
             call = "complete()"
             session.run(within(backend.complete(self.request(text)), self.patience, call))
         except Exception as error:
-            met = _Met(backend, call, error)
+            met = _Met(backend, call, error, tuple(backend.secrets()))
         try:
             session.run(within(backend.close(), self.patience, "close()"))
         except Exception:  # a check of its own

@@ -50,7 +50,7 @@ async def answer(backend: Backend, request: Request, patience: float) -> Reply:
     return reply
 
 
-async def tasks_left(before: set[asyncio.Task[Any]], grace: float = 2.0) -> list[str]:
+async def tasks_left(before: set[asyncio.Task[Any]], grace: float) -> list[str]:
     """Return the tasks of this event loop that were not there before and do not end within the grace, in seconds."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + grace

@@ -12,9 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-GRACE = 2.0
-"""Seconds that threads and processes are given to end."""
-
 
 @dataclass(frozen=True)
 class Leftovers:
@@ -35,15 +32,20 @@ class Leftovers:
     processes: dict[int, str]
 
 
-def live_once(life: Callable[[], list[str]]) -> Leftovers:
-    """Carry out one opening and closing, which returns the tasks that it left, and look around afterwards."""
+def live_once(life: Callable[[], list[str]], grace: float) -> Leftovers:
+    """Carry out one opening and closing, and look around afterwards.
+
+    Args:
+        life: carries it out, and returns the tasks that were left.
+        grace: seconds that threads and processes are given to end.
+    """
     gc.collect()  # what others left is theirs
     threads, processes = set(_threads()), set(_processes())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         tasks = life()
         gc.collect()
-    deadline = time.monotonic() + GRACE
+    deadline = time.monotonic() + grace
     while (_threads().keys() - threads or _processes().keys() - processes) and time.monotonic() < deadline:
         time.sleep(0.01)
     warned = tuple(str(each.message) for each in caught if issubclass(each.category, ResourceWarning))

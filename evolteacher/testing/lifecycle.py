@@ -37,7 +37,7 @@ class LifecycleChecks(Promises):
         session.open()
         session.run(_closed.close())
         self._ask_closed(session, "after close()")
-        session.close()
+        session.end()
 
     def test_opening_again(self, _closed: Backend) -> None:
         """A backend may be opened again after it was closed, on the same event loop or on another."""
@@ -86,11 +86,11 @@ class LifecycleChecks(Promises):
             if not _closed.in_batches():
                 session.ask(self.request())
             session.run(_closed.close())
-            left = session.run(tasks_left(set()))
+            left = session.run(tasks_left(set(), self.grace))
             session.end()
             return left
 
-        first, second = live_once(live), live_once(live)
+        first, second = live_once(live, self.grace), live_once(live, self.grace)
         if found := describe_growth(first, second):
             self.violated("; ".join(found))
 

@@ -36,8 +36,9 @@ class Promises:
         long_text: characters of a prompt that is longer than any context.
         patience: seconds that opening, closing and any one answer may take.
         promptness: seconds within which a cancelled request must have ended.
+        grace: seconds that tasks, threads and processes are given to end once a backend was closed.
         keep_open: open the backend once for all checks of its answers, because opening takes long. The fixture
-            ``backend`` must then have the scope ``class`` or wider.
+            ``backend`` must then return the same one each time, such as that of a fixture with the scope ``module``.
     """
 
     deterministic: ClassVar[bool] = False
@@ -48,6 +49,7 @@ class Promises:
     long_text: ClassVar[int] = 400_000
     patience: ClassVar[float] = 120.0
     promptness: ClassVar[float] = 5.0
+    grace: ClassVar[float] = 2.0
     keep_open: ClassVar[bool] = False
 
     _rule: str = ""
@@ -89,7 +91,7 @@ class Promises:
         node = _class_of(request)
         session = node.stash.setdefault(_KEPT, self.session(backend))
         if session.backend is not backend:
-            pytest.fail("keep_open needs a fixture `backend` of the scope class, module or session", pytrace=False)
+            pytest.fail("keep_open needs a fixture `backend` that returns the same backend each time", pytrace=False)
         if not session.is_open:
             session.open()
             # On the node and not in the fixture: it must come before the finalizers of the author's own fixtures.
