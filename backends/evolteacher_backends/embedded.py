@@ -64,6 +64,10 @@ class Embedded(et.Backend, name="embedded"):
         model = found.sha256 if isinstance(found, ModelFile) and found.sha256 else self.model
         return json.dumps([self.name, model, self.top_k, self.min_p])
 
+    def price(self) -> et.Price:
+        """Return that tokens cost nothing."""
+        return et.FREE
+
     async def open(self, workload: et.Workload) -> None:
         """Fetch the model where needed, load it, and size it for the workload.
 
@@ -115,9 +119,10 @@ class Embedded(et.Backend, name="embedded"):
             TooLong: prompt and ``max_tokens`` do not fit a slot; nothing was asked.
             BadReply: the model's chat template does not take such messages.
             Transient: a fault that may pass.
+            FatalError: it is not open.
         """
         if self._client is None or self._turns is None:
-            raise RuntimeError("Embedded.complete() was called before open()")
+            raise errors.FatalError("backend 'embedded' is not open")
         messages = [{"role": message.role, "content": message.content} for message in request.messages]
         tokens = await self._client.count(messages)
         if tokens + request.sampling.max_tokens > self._slot_tokens:

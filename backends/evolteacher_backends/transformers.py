@@ -80,6 +80,10 @@ class Transformers(et.Backend, name="transformers"):
         contents = _contents(folder) if folder.is_dir() else ""
         return json.dumps([self.name, self.options(with_free=False), contents], sort_keys=True)
 
+    def price(self) -> et.Price:
+        """Return that tokens cost nothing."""
+        return et.FREE
+
     async def open(self, workload: et.Workload) -> None:
         """Load tokenizer and model.
 

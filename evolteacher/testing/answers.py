@@ -84,16 +84,16 @@ class AnswerChecks(Promises):
 
     def test_max_tokens_cuts_an_answer(self, _opened: Session) -> None:
         """An answer has at most max_tokens tokens; one that was cut says so with the finish_reason 'length'."""
-        if not self.heeds_sampling:
-            self.not_covered("the attribute `heeds_sampling` is False")
+        if not self.heeds_max_tokens:
+            self.not_covered("the attribute `heeds_max_tokens` is False")
         reply = _opened.ask(self.request(max_tokens=1))
         if reply.finish_reason != "length" or reply.usage.completion_tokens > 1:
             self.violated(f"with max_tokens 1: {reply}")
 
     def test_stop_texts_end_an_answer(self, _opened: Session) -> None:
         """An answer ends before the first of the stop texts, which is no part of it, with the finish_reason 'stop'."""
-        if not self.heeds_sampling:
-            self.not_covered("the attribute `heeds_sampling` is False")
+        if not self.heeds_stop:
+            self.not_covered("the attribute `heeds_stop` is False")
         whole = _opened.ask(self.request())
         stop = stop_text(whole.text)
         if stop is None:

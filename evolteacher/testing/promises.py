@@ -28,8 +28,9 @@ class Promises:
     Attributes:
         deterministic: the same request gets the same text again, also after closing and opening, where it is asked
             alone with temperature 0 or with a seed.
-        heeds_sampling: answers are cut at ``max_tokens`` and end before ``stop`` texts. False for a fake, and for a
-            client whose test server always says the same.
+        heeds_max_tokens: answers are cut at ``max_tokens``. False for a fake, and for a client whose test server does
+            not cut.
+        heeds_stop: answers end before ``stop`` texts; likewise.
         usage_known: replies count the tokens of prompt and answer.
         concurrency: requests that are asked at once.
         max_tokens: of an answer; small, where answers are slow.
@@ -42,7 +43,8 @@ class Promises:
     """
 
     deterministic: ClassVar[bool] = False
-    heeds_sampling: ClassVar[bool] = True
+    heeds_max_tokens: ClassVar[bool] = True
+    heeds_stop: ClassVar[bool] = True
     usage_known: ClassVar[bool] = True
     concurrency: ClassVar[int] = 8
     max_tokens: ClassVar[int] = 16

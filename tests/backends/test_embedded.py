@@ -167,7 +167,7 @@ async def test_open_and_close_twice(smollm2):
         assert (await backend.complete(ask("Hello"))).model == str(smollm2)
         await backend.close()
         await backend.close()
-    with pytest.raises(RuntimeError, match="before open"):
+    with pytest.raises(FatalError, match="not open"):
         await backend.complete(ask("Hello"))
 
 
@@ -279,6 +279,10 @@ def test_a_missing_library_names_the_extra():
     assert (
         said.stdout.strip() == "the backend 'embedded' needs the extra 'embedded': pip install 'evolteacher[embedded]'"
     )
+
+
+def test_tokens_cost_nothing():
+    assert Embedded().price() == et.FREE
 
 
 def test_the_identity_is_the_models_content_and_what_changes_answers():

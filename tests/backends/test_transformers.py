@@ -264,6 +264,9 @@ class TestLimits:
         with pytest.raises(errors.FatalError, match="set a smaller max_tokens"):
             ask(Transformers(model=str(chat)), workload=et.Workload(max_tokens=2048))
 
+    def test_tokens_cost_nothing(self, chat):
+        assert Transformers(model=str(chat)).price() == et.FREE
+
     async def test_a_cancelled_call_ends_at_the_next_token_and_others_go_on(self, chat):
         backend = Transformers(model=str(chat), batch_size=1)
         await backend.open(et.Workload(max_tokens=1))

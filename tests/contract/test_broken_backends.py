@@ -83,7 +83,7 @@ class Mine(et.Backend, name="mine"):
         return et.Reply(" ".join(words), et.Usage(len(words), len(words)))
 
 class TestMine(BackendConformance):
-    heeds_sampling = False
+    heeds_max_tokens = heeds_stop = False
 
     @pytest.fixture
     def backend(self):
