@@ -1,4 +1,4 @@
-"""Two third-party packages, built and installed for real, and a way to run evolteacher beside them."""
+"""Third-party packages, built and installed for real, and a way to run evolteacher beside them."""
 
 import os
 import shutil
@@ -9,17 +9,18 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PACKAGES = ("evolteacher-shout", "acme-evolteacher")
+PACKAGES = ("evolteacher-shout", "acme-evolteacher", "evolteacher-ollama")
+collect_ignore = list(PACKAGES)  # their own tests run where they are installed
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """A folder into which pip has installed both packages; nothing is downloaded."""
+    """A folder into which pip has installed the packages; nothing is downloaded."""
     sources, target = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("site")
     for package in PACKAGES:
         shutil.copytree(HERE / package, sources / package)
     command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
-    # Nothing but the two, so that the warnings of the pip of this environment do not matter.
+    # Nothing but these, so that the warnings of the pip of this environment do not matter.
     done = subprocess.run(
         [*command, "--target", target, *(sources / package for package in PACKAGES)],
         capture_output=True,
@@ -29,6 +30,7 @@ def site(tmp_path_factory):
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in target.glob("*.dist-info")) == [
         "acme_evolteacher-0.3.dist-info",
+        "evolteacher_ollama-0.2.dist-info",
         "evolteacher_shout-1.0.dist-info",
     ]
     return target
@@ -36,7 +38,7 @@ def site(tmp_path_factory):
 
 @pytest.fixture
 def python(site, tmp_path):
-    """Run Python in an empty folder, where the two packages are installed; words after its name go to Python."""
+    """Run Python in an empty folder, where the packages are installed; words after its name go to Python."""
 
     def run(*words, plugins=None, code=0, **environment):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("EVOLTEACHER_")}

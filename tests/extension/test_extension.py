@@ -1,6 +1,9 @@
 """What third parties publish is found, used, told apart, and costs only itself when it is broken."""
 
 import json
+import re
+import shutil
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
@@ -121,6 +124,23 @@ class TestCommandLine:
     def test_the_schema_knows_its_components(self, evolteacher):
         schema = evolteacher("schema", plugins="shout").stdout
         assert "two-voices" in schema and "How many exclamation marks." in schema
+
+
+class TestBackend:
+    def test_it_passes_the_conformance_suite_where_it_is_installed(self, python, site, tmp_path):
+        shutil.copytree(Path(__file__).parent / "evolteacher-ollama/tests", tmp_path / "tests")
+        assert not (tmp_path / "evolteacher_ollama.py").exists() and (site / "evolteacher_ollama.py").exists()
+        done = python("-m", "pytest", "-q", "-rs", "-p", "no:asyncio", "-p", "no:cacheprovider", "tests")
+        assert re.search(r"^59 passed, 5 skipped in ", done.stdout, re.MULTILINE), done.stdout
+        assert "TestOllama: not covered: the fixture `faults` does not say how to bring about: refused" in done.stdout
+        assert "backend 'ollama' knows no batches" in done.stdout
+
+    def test_a_recipe_uses_it(self, evolteacher, recipe):
+        text = RECIPE.replace("evolve: scripted", "evolve: {ollama: {model: llama3, api_key: env:KEY}}")
+        evolteacher("validate", recipe("shout", text=text), plugins="shout,ollama")
+        text = RECIPE.replace("evolve: scripted", "evolve: {ollama: {model: llama3, api_key: sk-1234567890}}")
+        done = evolteacher("validate", recipe("shout", text=text), plugins="shout,ollama", code=2)
+        assert "recipe.yaml:8: backends.evolve.ollama.api_key: " in done.stderr and "write env:NAME" in done.stderr
 
 
 class TestNames:
