@@ -1,21 +1,16 @@
-"""The LiteLLM backend: its options without LiteLLM, and its calls against an OpenAI-compatible server on loopback."""
+"""The LiteLLM backend's options, account and prices: none of this needs LiteLLM, but for the comparisons of prices."""
 
 import asyncio
 import importlib.util
-import json
 import subprocess
 import sys
-import time
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 
 import pytest
-from aiohttp import web
 from pydantic import ValidationError
 
 import evolteacher as et
 from evolteacher import errors
-from evolteacher_backends.litellm import LiteLLM, retry_after
+from evolteacher_backends.litellm import LiteLLM, prices
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed"
@@ -24,8 +19,6 @@ KEY = "sk-a-very-secret-key-1234567890"
 
 
 class TestOptions:
-    """None of this needs LiteLLM."""
-
     @pytest.mark.parametrize("key", [KEY, "", "env:", "env:1X", "env:A B", "ENV:X", "$OPENAI_API_KEY", "env:A\n"])
     def test_a_key_is_a_reference_or_refused_unseen(self, key):
         with pytest.raises(ValidationError, match="write env:NAME") as caught:
@@ -36,10 +29,16 @@ class TestOptions:
     @pytest.mark.parametrize(
         "extra",
         [
-            {"aws_secret_access_key": KEY},
-            {"extra_headers": {"Authorization": KEY}},
-            {"extra_headers": {"X-Api-Key": KEY}},
-            {"a": [{"session_token": KEY}]},
+            {"aws_secret_access_key": "abc"},
+            {"apiKey": "abc"},
+            {"APIKey": "abc"},
+            {"clientSecret": "abc"},
+            {"extra_headers": {"Authorization": "abc"}},
+            {"extra_headers": {"X-Api-Key": "abc"}},
+            {"extra_headers": {"x-access-token": "abc"}},
+            {"extra_headers": {"X-Anything": KEY}},
+            {"extra_headers": {"X-Anything": "Bearer abcdefgh"}},
+            {"a": [{"session_token": "abc"}]},
             {"vertex_credentials": KEY},
         ],
     )
@@ -57,11 +56,14 @@ class TestOptions:
             ({"api_key": "env:X"}, "set by api_key"),
             ({"stream": True}, "cannot be used"),
             ({"fallbacks": ["z"]}, "cannot be used"),
+            ({"mock_response": "z"}, "cannot be used"),
+            ({"extra_body": {"proxy": f"https://u:{KEY}@h/"}}, "must not hold a password"),
         ],
     )
     def test_what_extra_may_not_hold(self, extra, said):
-        with pytest.raises(ValidationError, match=said):
+        with pytest.raises(ValidationError, match=said) as caught:
             LiteLLM(model="openai/x", extra=extra)
+        assert KEY not in str(caught.value)
 
     @pytest.mark.parametrize(
         "options",
@@ -69,8 +71,13 @@ class TestOptions:
             {},
             {"model": ""},
             {"timeout": 0},
+            {"mode": "batches"},
             {"api_base": "localhost"},
             {"api_base": f"http://u:{KEY}@h/v1"},
+            {"api_base": f"http://h/v1?key={KEY}"},
+            {"api_base": "http://h/v1?a=b&apiKey=c"},
+            {"api_base": f"http://h/v1?x={KEY}"},
+            {"api_base": f"http://h/v1#token={KEY}"},
             {"key": KEY},
         ],
     )
@@ -83,267 +90,197 @@ class TestOptions:
         extra = {
             "max_completion_tokens": 3,
             "reasoning_effort": "low",
-            "extra_headers": {"X-Key": "env:X"},
+            "prompt_cache_key": "seeds",
+            "extra_headers": {"X-Key": "env:X", "X-Title": "evolteacher"},
+            "extra_body": {"keywords": "a", "site": "https://example.org/a?b=c"},
             "tokens": "a",
         }
-        assert LiteLLM(model="openai/x", extra=extra).extra == extra
+        backend = LiteLLM(model="openai/x", extra=extra, api_base="https://h/v1?api-version=2024-10-21")
+        assert backend.extra == extra
 
-    def test_identity_knows_no_key_and_no_timeout(self):
-        one = LiteLLM(model="openai/x", api_key="env:A", timeout=3)
+    def test_identity_knows_neither_key_nor_way(self):
+        one = LiteLLM(model="openai/x", api_key="env:A", timeout=3, mode="batch", direct=False)
         assert one.identity() == LiteLLM(model="openai/x", api_key="env:B").identity()
         assert one.identity() != LiteLLM(model="openai/y").identity()
         assert one.identity() != LiteLLM(model="openai/x", extra={"reasoning_effort": "low"}).identity()
 
+    @pytest.mark.parametrize(
+        ("options", "account"),
+        [
+            ({"model": "openai/x", "api_key": "env:OPENAI_API_KEY"}, "env:OPENAI_API_KEY"),
+            ({"model": "openai/x", "api_key": "env:MINE", "api_base": "https://h:1/v1"}, "env:MINE"),
+            ({"model": "openai/x"}, "env:OPENAI_API_KEY"),
+            ({"model": "anthropic/x"}, "env:ANTHROPIC_API_KEY"),
+            ({"model": "hosted_vllm/x", "api_base": "http://127.0.0.1:8000/v1"}, "127.0.0.1:8000"),
+        ],
+    )
+    def test_what_limits_hang_on(self, options, account):
+        assert LiteLLM(**options).account() == account
+
+    def test_batches_only_on_request(self):
+        assert not LiteLLM(model="openai/x").in_batches()
+        assert LiteLLM(model="openai/x", mode="batch").in_batches()
+
     @pytest.mark.parametrize("value", [None, "", "  "])
     @pytest.mark.parametrize("options", [{"api_key": "env:MY_KEY"}, {"extra": {"a": {"b": ["env:MY_KEY"]}}}])
-    async def test_a_missing_variable_is_named(self, monkeypatch, value, options):
+    async def test_a_missing_variable_is_named(self, monkeypatch, tmp_path, value, options):
+        monkeypatch.chdir(tmp_path)
         monkeypatch.delenv("MY_KEY", raising=False)
         if value is not None:
             monkeypatch.setenv("MY_KEY", value)
-        with pytest.raises(errors.NotAuthorised, match="MY_KEY, which is not set: export MY_KEY="):
+        with pytest.raises(errors.NotAuthorised, match=r"backend 'litellm'.*MY_KEY, which is not set: export MY_KEY="):
             await LiteLLM(model="openai/x", **options).open(et.Workload())
 
-    async def test_asking_before_opening(self):
+    async def test_asking_what_is_not_open(self):
+        backend = LiteLLM(model="openai/x")
         with pytest.raises(errors.FatalError, match="not open"):
-            await LiteLLM(model="openai/x").complete(et.Request(()))
+            await backend.complete(et.Request(()))
+        for call in (backend.submit({}, "t"), backend.find("t"), backend.collect("b")):
+            with pytest.raises(errors.FatalError, match="not open"):
+                await call
+        await backend.close()
 
     def test_without_litellm_one_line_says_what_to_install(self):
-        """In a process of its own, where importing it fails as if it were not there."""
+        """In a process of its own, where importing it fails as if it were not there; its price is then unknown."""
         code = (
             "import sys, asyncio; sys.modules['litellm'] = None\n"
             "import evolteacher as et; from evolteacher import errors\n"
             "from evolteacher_backends.litellm import LiteLLM\n"
+            "assert LiteLLM(model='openai/gpt-4.1-mini').price() is None\n"
+            "assert LiteLLM(model='gpt-4.1-mini').account() == 'env:GPT_4.1_MINI_API_KEY'\n"
             "try: asyncio.run(LiteLLM(model='openai/x').open(et.Workload()))\n"
             "except errors.MissingExtra as error: print(error)\n"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "backend 'litellm' needs the extra 'litellm': pip install 'evolteacher[litellm]'"
 
-    def test_retry_after_forms(self):
-        def asked(**headers):
-            error = Exception()
-            error.litellm_response_headers = {name.replace("_", "-"): value for name, value in headers.items()}
-            return retry_after(error)
 
-        assert asked(retry_after="7") == 7
-        assert asked(retry_after="1.5") == 1.5
-        assert asked(retry_after="9", retry_after_ms="250") == 0.25
-        later = asked(retry_after=format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True))
-        assert 25 < later <= 30
-        assert asked(retry_after="Sun, 06 Nov 1994 08:49:37 GMT") == 0
-        assert asked(retry_after="soon") is asked(retry_after="-1") is asked() is None
-
-
-ANSWER = {
-    "id": "a",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "gpt-4.1-mini-2025-04-14",
-    "choices": [{"index": 0, "finish_reason": "length", "message": {"role": "assistant", "content": "héllo 🙂"}}],
-    "usage": {"prompt_tokens": 11, "completion_tokens": 22, "total_tokens": 33},
-}
-
-
-def changed(**message):
-    choice = {
-        "index": 0,
-        "finish_reason": message.pop("finish_reason", "stop"),
-        "message": {"role": "assistant", **message},
-    }
-    return {**ANSWER, "choices": [choice]}
-
-
-def failing(status, message, code=None):
-    return web.json_response(
-        {"error": {"message": message, "type": "error", "code": code}}, status=status, headers={"Retry-After": "7"}
+@installed
+class TestPrices:
+    @pytest.mark.parametrize(
+        ("model", "price", "batch"),
+        [
+            ("openai/gpt-4.1-mini", (0.4, 1.6), (0.2, 0.8)),
+            ("gpt-4.1-mini", (0.4, 1.6), (0.2, 0.8)),
+            ("azure/gpt-4.1-mini", (0.4, 1.6), (0.2, 0.8)),
+            ("openai/gpt-3.5-turbo", (0.5, 1.5), (0.25, 0.75)),  # the map has no price of its own for batches
+            ("openai/no-such-model", None, None),
+            ("hosted_vllm/gpt-4.1-mini", None, None),  # another provider's price is none
+            ("openai/dall-e-3", None, None),  # sold by the picture
+            ("nonsense", None, None),
+        ],
     )
+    def test_what_the_map_says(self, model, price, batch):
+        for mode, expected in (("interactive", price), ("batch", batch)):
+            found = LiteLLM(model=model, mode=mode).price()
+            assert (found and (found.input, found.output)) == expected
 
+    def test_asking_does_not_import_litellm(self):
+        code = (
+            "import sys\n"
+            "from evolteacher_backends.litellm import LiteLLM\n"
+            "assert LiteLLM(model='openai/gpt-4.1-mini').price() is not None\n"
+            "print([name for name in sys.modules if name == 'litellm' or name.startswith('litellm.')])\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "[]"
 
-@pytest.fixture
-async def server():
-    """An OpenAI-compatible server: the prompt says what it answers."""
-    seen = []
+    def test_bare_names_belong_to_the_maps_provider(self):
+        assert LiteLLM(model="gpt-4.1-mini").account() == "env:OPENAI_API_KEY"
 
-    async def answer(request):
-        body = await request.json()
-        seen.append((body, request.headers))
-        prompt = body["messages"][-1]["content"]
-        key = request.headers.get("Authorization")
-        if prompt.isdigit():
-            return failing(int(prompt), f"failed for {key}")
-        if prompt.startswith("{"):
-            return web.json_response(**json.loads(prompt))
-        if prompt == "slow":
-            await asyncio.sleep(5)
-        if prompt == "cut":
-            request.transport.close()
-        if prompt == "html":
-            return web.Response(text="<html>Welcome</html>", content_type="text/html")
-        return web.json_response(ANSWER)
+    def test_it_is_what_litellm_would_reckon(self):
+        """For every chat model of the well-known providers, by both of its names."""
+        from evolteacher_backends.litellm.package import import_litellm
 
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    app_base = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
-    yield app_base, seen
-    await runner.cleanup()
+        litellm = import_litellm()
+        providers = {"openai", "azure", "anthropic", "gemini", "groq", "mistral", "openrouter", "xai", "together_ai"}
+        seen = 0
+        for name, entry in prices.price_map().items():
+            provider = entry.get("litellm_provider")
+            if entry.get("mode") != "chat" or provider not in providers or prices.known_price(name) is None:
+                continue
+            full = name if name.startswith(f"{provider}/") else f"{provider}/{name}"
+            found = prices.known_price(full)
+            try:
+                theirs = litellm.cost_per_token(model=full, prompt_tokens=1000, completion_tokens=1000)
+            except Exception:  # an entry that LiteLLM itself cannot find
+                continue
+            assert (found.input, found.output) == pytest.approx([cost * 1000 for cost in theirs]), full
+            seen += 1
+        assert seen > 300
 
-
-@pytest.fixture
-async def ask(server, monkeypatch):
-    monkeypatch.setenv("SOME_VARIABLE", KEY)
-    backends = []
-
-    async def ask(prompt, sampling=None, **options):
-        options = {"model": "openai/gpt-4.1-mini", "api_key": "env:SOME_VARIABLE", "timeout": 60, **options}
-        backend = LiteLLM(api_base=server[0], **options)
-        backends.append(backend)
-        await backend.open(et.Workload())
-        return await backend.complete(et.Request((et.Message("user", prompt),), sampling or et.Sampling()))
-
-    yield ask
-    for backend in backends:
-        await backend.close()
-        await backend.close()
+    @pytest.mark.parametrize(
+        "content", ["", "[]", "{", '{"openai/x": 1}', '{"openai/x": {"litellm_provider": "openai"}}']
+    )
+    def test_a_broken_map_is_an_unknown_price(self, tmp_path, monkeypatch, content):
+        (tmp_path / "litellm").mkdir()
+        (tmp_path / "litellm" / "__init__.py").write_text("raise AssertionError('executed')")
+        (tmp_path / "litellm" / prices.PRICE_MAP).write_text(content)
+        code = (
+            f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+            "from evolteacher_backends.litellm import LiteLLM\n"
+            "print(LiteLLM(model='openai/x').price())\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == "None"
 
 
 @installed
-class TestCalls:
-    async def test_a_reply(self, ask, server):
-        started = time.perf_counter()
-        reply = await ask("hello")
-        assert (reply.text, reply.finish_reason, reply.model) == ("héllo 🙂", "length", "gpt-4.1-mini-2025-04-14")
-        assert reply.usage == et.Usage(11, 22)
-        assert reply.cost == pytest.approx(11 * 0.4e-6 + 22 * 1.6e-6)
-        assert 0 < reply.latency < time.perf_counter() - started
-        ((body, headers),) = server[1]
-        assert headers["Authorization"] == f"Bearer {KEY}"
-        assert body == {
-            "model": "gpt-4.1-mini",
-            "messages": [{"role": "user", "content": "hello"}],
-            "temperature": 1.0,
-            "top_p": 0.9,
-            "max_tokens": 2048,
-        }
+class TestKeys:
+    """Where keys come from, and that they are told to the core, which hides them."""
 
-    async def test_stop_seed_and_extra(self, ask, server, monkeypatch):
-        monkeypatch.setenv("TENANT", "tenant-42")
-        extra = {"extra_headers": {"X-Tenant": "env:TENANT"}, "presence_penalty": 0.5}
-        await ask("hello", et.Sampling(stop=("a", "b"), seed=7, temperature=0), extra=extra)
-        ((body, headers),) = server[1]
-        assert (body["stop"], body["seed"], body["temperature"], body["presence_penalty"]) == (["a", "b"], 7, 0.0, 0.5)
-        assert headers["X-Tenant"] == "tenant-42"
-
-    async def test_a_model_without_a_known_price(self, ask):
-        answer = json.dumps({"data": {**ANSWER, "model": "my-own-model"}})
-        reply = await ask(answer, model="openai/my-own-model")
-        assert (reply.text, reply.model, reply.cost) == ("héllo 🙂", "my-own-model", None)
-
-    @pytest.mark.parametrize(
-        ("status", "cls"),
-        [
-            (400, errors.BadReply), (401, errors.NotAuthorised), (402, errors.FatalError), (403, errors.NotAuthorised),
-            (404, errors.NoSuchModel), (408, errors.Transient), (409, errors.Transient), (413, errors.TooLong),
-            (422, errors.BadReply), (429, errors.RateLimited), (500, errors.Transient), (502, errors.Transient),
-            (503, errors.Transient), (504, errors.Transient), (529, errors.Transient),
-        ],
-    )  # fmt: skip
-    async def test_statuses_and_no_key_in_any_message(self, ask, server, status, cls):
-        with pytest.raises(errors.BackendError) as caught:
-            await ask(str(status))
-        assert type(caught.value) is cls
-        assert "failed for Bearer [secret]" in str(caught.value)
-        assert KEY not in repr(caught.value)
-        assert caught.value.__cause__ is None
-        assert caught.value.__suppress_context__
-        assert len(server[1]) == 1, "LiteLLM must not retry by itself"
-        if cls is errors.RateLimited:
-            assert caught.value.retry_after == 7
-
-    @pytest.mark.parametrize(
-        ("status", "message", "code", "cls"),
-        [
-            (400, "This model's maximum context length is 8192 tokens.", "context_length_exceeded", errors.TooLong),
-            (400, "Your request was rejected by our safety system.", "content_policy_violation", errors.Refused),
-            (400, "The prompt triggered the content management policy", "content_filter", errors.Refused),
-            (429, "You exceeded your current quota, check billing.", "insufficient_quota", errors.FatalError),
-            (400, "Unsupported parameter: 'top_p'", "unsupported_parameter", errors.FatalError),
-        ],
-    )
-    async def test_errors_that_the_words_tell(self, ask, status, message, code, cls):
-        body = {
-            "data": {"error": {"message": message, "type": "invalid_request_error", "code": code}},
-            "status": status,
-        }
-        with pytest.raises(errors.BackendError) as caught:
-            await ask(json.dumps(body))
-        assert type(caught.value) is cls
-
-    @pytest.mark.parametrize(
-        ("prompt", "cls"),
-        [
-            ("html", errors.BrokenReply),
-            ("cut", errors.Transient),
-            ("slow", errors.Transient),
-            (json.dumps({"data": {**ANSWER, "choices": []}}), errors.BrokenReply),
-            (json.dumps({"data": [1]}), errors.BrokenReply),
-            (json.dumps({"data": changed(content="", finish_reason="content_filter")}), errors.Refused),
-            (json.dumps({"data": changed(content=None, refusal="I will not.")}), errors.Refused),
-        ],
-    )
-    async def test_broken_and_refused_answers(self, ask, prompt, cls):
-        with pytest.raises(errors.BackendError) as caught:
-            await ask(prompt, timeout=0.5 if prompt == "slow" else 60)
-        assert type(caught.value) is cls
-
-    async def test_an_empty_answer_is_the_cores_business(self, ask):
-        assert (await ask(json.dumps({"data": changed(content=None)}))).text == ""
-
-    async def test_an_unreachable_server_may_pass(self, ask, unused_port):
-        backend = LiteLLM(model="openai/x", api_base=f"http://127.0.0.1:{unused_port}", api_key="env:SOME_VARIABLE")
+    async def _secrets(self, **options):
+        backend = LiteLLM(**options)
         await backend.open(et.Workload())
-        with pytest.raises(errors.Transient):
-            await backend.complete(et.Request((et.Message("user", "x"),)))
+        found = backend.secrets()
         await backend.close()
+        return found
+
+    async def test_of_the_environment(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("MINE", KEY)
+        monkeypatch.setenv("TENANT", "tenant-42")
+        monkeypatch.setenv("OPENAI_ADMIN_KEY", "sk-admin-1234567890")
+        monkeypatch.setenv("MONKEY_BUSINESS", "ordinary")
+        headers = {"extra_headers": {"X-Tenant": "env:TENANT"}}
+        found = await self._secrets(model="openai/x", api_key="env:MINE", extra=headers)
+        assert {KEY, "tenant-42", "sk-admin-1234567890"} <= set(found)
+        assert "ordinary" not in found
+
+    @pytest.mark.parametrize("model", ["openai/x", "anthropic/claude-sonnet-4-5", "groq/x", "gemini/gemini-2.5-flash"])
+    async def test_of_a_dotenv_file(self, monkeypatch, tmp_path, model):
+        """The provider's usual variable, which LiteLLM would look for in the process's environment alone."""
+        name = f"{model.partition('/')[0].upper()}_API_KEY"
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv(name, raising=False)
+        (tmp_path / ".env").write_text(f"{name}={KEY}\n")
+        backend = LiteLLM(model=model)
+        await backend.open(et.Workload())
+        assert KEY in backend.secrets()
+        sent = await backend._open.composer.compose({"messages": [{"role": "user", "content": "x"}]})
+        assert KEY in f"{sent.url} {sent.headers}"
+        await backend.close()
+
+    async def test_without_a_key_opening_says_so(self, monkeypatch, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+        with pytest.raises(errors.NotAuthorised, match="OPENAI_API_KEY"):
+            await LiteLLM(model="openai/gpt-4.1-mini").open(et.Workload())
 
     @pytest.mark.parametrize("model", ["bare-model", "nosuchprovider/model"])
-    async def test_an_unknown_provider(self, monkeypatch, model):
-        monkeypatch.setenv("SOME_VARIABLE", KEY)
+    async def test_an_unknown_provider(self, model):
         with pytest.raises(errors.NoSuchModel, match="write provider/model"):
-            await LiteLLM(model=model, api_key="env:SOME_VARIABLE").open(et.Workload())
+            await LiteLLM(model=model).open(et.Workload())
 
-    async def test_a_model_that_takes_no_top_p_says_what_to_do(self, ask):
-        with pytest.raises(errors.FatalError, match="drop_params: true"):
-            await ask("hello", model="openai/o3-mini")
-        assert (await ask("hello", model="openai/o3-mini", extra={"drop_params": True})).text == "héllo 🙂"
-
-    async def test_many_at_once_and_one_cancelled(self, ask, server):
-        replies = await asyncio.gather(*(ask(f"p{n}") for n in range(20)))
-        assert len(replies) == len(server[1]) == 20
-        task = asyncio.create_task(ask("slow"))
-        await asyncio.sleep(0.2)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-
-    async def test_nothing_shows_the_key(self, ask, monkeypatch):
-        monkeypatch.setenv("SOME_VARIABLE", KEY)
-        backend = LiteLLM(
-            model="openai/x", api_key="env:SOME_VARIABLE", extra={"extra_headers": {"k": "env:SOME_VARIABLE"}}
-        )
+    async def test_an_interrupted_opening_leaves_nothing(self, monkeypatch):
+        monkeypatch.setenv("MINE", KEY)
+        backend = LiteLLM(model="openai/x", api_key="env:MINE")
+        for pause in (0, 0.001, 0.005, 0.02):
+            task = asyncio.create_task(backend.open(et.Workload()))
+            await asyncio.sleep(pause)
+            task.cancel()
+            await asyncio.wait({task})
+            await backend.close()
         await backend.open(et.Workload())
-        shown = f"{backend!r} {backend} {backend.identity()} {backend.options()} {backend.model_dump_json()}"
-        assert KEY not in shown
-        assert "env:SOME_VARIABLE" in shown
         await backend.close()
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+        assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -1,0 +1,203 @@
+"""Provider batches, in OpenAI's form: a file of requests goes up, a file of answers comes down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import evolteacher as et
+from evolteacher import errors
+from evolteacher_backends.litellm.doors import read_by_litellm
+from evolteacher_backends.litellm.faults import Hide, explain
+from evolteacher_backends.litellm.offline import NotComposed, Offline, Received, arguments
+from evolteacher_backends.litellm.package import unreported
+from evolteacher_backends.litellm.reading import ordinary
+from evolteacher_backends.litellm.template import Template, template_for
+
+PROVIDERS = ("openai", "azure", "hosted_vllm", "litellm_proxy")
+"""Providers of which LiteLLM can submit, list and collect batches in OpenAI's form."""
+
+MOST_BYTES = 200_000_000
+"""Size of a batch's file that OpenAI and Azure take (200 MB)."""
+
+ENDPOINT = "/v1/chat/completions"
+
+TAG = "evolteacher"
+"""The name under which a batch's metadata hold our tag."""
+
+PAGE = 100
+"""Batches in one page of the list, OpenAI's most."""
+
+ENDED = ("completed", "failed", "expired", "cancelled")
+
+UNANSWERED = ("batch_expired", "batch_cancelled")
+"""Codes of lines that were never answered and cost nothing."""
+
+_SHARED = ("api_key", "api_base", "api_version", "organization", "extra_headers", "timeout", "max_retries")
+"""Arguments of chat calls that calls about files and batches take, too."""
+
+
+class Batches:
+    """The batches of one backend.
+
+    Args:
+        litellm: the package.
+        provider: as LiteLLM names it.
+        model: for messages.
+        fixed: arguments of ``acompletion`` that are the same for each call.
+        composer: says what LiteLLM would send for a request.
+        hide: takes secrets out of a text.
+    """
+
+    def __init__(
+        self, litellm: Any, provider: str, model: str, fixed: Mapping[str, Any], composer: Offline, hide: Hide
+    ) -> None:
+        self._litellm = litellm
+        self._model = model
+        self._shared = {name: fixed[name] for name in _SHARED if name in fixed} | {"custom_llm_provider": provider}
+        self._composer = composer
+        self._hide = hide
+        self._templates: dict[object, Template | None] = {}
+
+    async def submit(self, requests: Mapping[str, et.Request], tag: str) -> str:
+        """Upload the requests and start the batch; return its id.
+
+        Raises:
+            RetryableError: a fault that may pass.
+            FatalError: no batch can succeed, or this one's file is larger than the provider takes.
+        """
+        lines = [await self._line(name, request) for name, request in requests.items()]
+        size = sum(map(len, lines))
+        if size > MOST_BYTES:
+            raise errors.FatalError(
+                f"'{self._model}': {len(lines):,} requests make a file of {size / 1e6:,.0f} MB, and a provider batch "
+                f"takes {MOST_BYTES / 1e6:,.0f}: run fewer seeds at a time (--limit), or mode: interactive"
+            )
+        file = await self._ask("acreate_file", file=(f"{tag}.jsonl", b"".join(lines)), purpose="batch")
+        batch = await self._ask(
+            "acreate_batch",
+            completion_window="24h",
+            endpoint=ENDPOINT,
+            input_file_id=file.id,
+            metadata={TAG: tag},
+        )
+        return str(batch.id)
+
+    async def find(self, tag: str) -> str | None:
+        """Return the id of the batch with this tag.
+
+        Raises:
+            RetryableError: a fault that may pass.
+            FatalError: the provider does not list batches.
+        """
+        async for batch in self._listed():
+            if (getattr(batch, "metadata", None) or {}).get(TAG) == tag:
+                return str(batch.id)
+        return None
+
+    async def collect(self, batch: str) -> et.BatchState:
+        """Return how far a batch is, with its results once it has ended.
+
+        Raises:
+            RetryableError: a fault that may pass.
+            FatalError: the provider does not know the batch.
+        """
+        state = await self._ask("aretrieve_batch", batch_id=batch)
+        counts = getattr(state, "request_counts", None)
+        answered = (getattr(counts, "completed", 0) or 0) + (getattr(counts, "failed", 0) or 0)
+        if state.status == "failed":
+            return et.BatchState(ended=True, answered=answered, failed=self._reasons(state))
+        if state.status not in ENDED:
+            return et.BatchState(ended=False, answered=answered)
+        results: dict[str, et.Reply | errors.BackendError] = {}
+        for file in (getattr(state, "output_file_id", None), getattr(state, "error_file_id", None)):
+            if file:
+                results |= await self._results(str(file))
+        return et.BatchState(ended=True, answered=answered, results=results)
+
+    async def _line(self, name: str, request: et.Request) -> bytes:
+        body = await self._body(request)
+        head = {"custom_id": name, "method": "POST", "url": ENDPOINT}
+        return json.dumps(head).encode("ascii")[:-1] + b', "body": ' + body + b"}\n"
+
+    async def _body(self, request: et.Request) -> bytes:
+        kind = (request.sampling, tuple([message.role for message in request.messages]))
+        texts = [message.content for message in request.messages]
+        try:
+            if kind not in self._templates:
+                self._templates[kind] = await template_for(request, self._composer)
+            template = self._templates[kind]
+            if template is not None and all(map(str.strip, texts)):
+                return template.fill(texts)
+            return (await self._composer.compose(arguments(request))).body.replace(b"\n", b" ")
+        except NotComposed as error:
+            raise errors.FatalError(f"'{self._model}': LiteLLM does not compose requests of this provider") from error
+        except Exception as error:
+            raise _final(explain(error, self._model, self._hide)) from None
+
+    async def _listed(self) -> AsyncIterator[Any]:
+        """Yield the account's batches, the newest first."""
+        after: str | None = None
+        while True:
+            page = await self._ask("alist_batches", limit=PAGE, **({"after": after} if after else {}))
+            batches = list(getattr(page, "data", None) or [])
+            for batch in batches:
+                yield batch
+            if not batches or not getattr(page, "has_more", False):
+                return
+            after = str(batches[-1].id)
+
+    async def _results(self, file: str) -> dict[str, et.Reply | errors.BackendError]:
+        content = (await self._ask("afile_content", file_id=file)).content
+        results = {}
+        for line in content.splitlines():
+            if not line.strip():
+                continue
+            try:
+                answer = json.loads(line)
+                name, response, error = answer["custom_id"], answer.get("response"), answer.get("error") or {}
+                status = int(response["status_code"]) if response else 0
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise errors.Transient(f"'{self._model}': the file {file} of a batch's results is broken") from None
+            if response:
+                results[str(name)] = await self._result(status, response.get("body"))
+            elif error.get("code") not in UNANSWERED:
+                said = self._hide(str(error.get("message") or error.get("code") or "no answer and no reason"))
+                results[str(name)] = errors.Transient(f"'{self._model}': {said}", unpaid=True)
+        return results
+
+    async def _result(self, status: int, body: Any) -> et.Reply | errors.BackendError:
+        """Read one answer as those of single calls are read."""
+        reply = ordinary(body) if status == 200 else None
+        if reply is not None:
+            return reply if reply.model else replace(reply, model=self._model)
+        received = Received(status, {"content-type": "application/json"}, json.dumps(body).encode())
+        changing = {"messages": [{"role": "user", "content": "?"}]}
+        try:
+            return await read_by_litellm(self._composer, received, changing, self._model, self._hide)
+        except errors.BackendError as error:
+            return error
+
+    async def _ask(self, call: str, **changing: Any) -> Any:
+        try:
+            with unreported(self._litellm):
+                return await getattr(self._litellm, call)(**self._shared, **changing)
+        except Exception as error:
+            raise _final(explain(error, self._model, self._hide)) from None
+
+    def _reasons(self, state: Any) -> str:
+        """Return why the provider took nothing of a batch, in its words."""
+        found = []
+        for error in getattr(getattr(state, "errors", None), "data", None) or []:
+            line = f"line {error.line}: " if getattr(error, "line", None) else ""
+            found.append(f"{line}{getattr(error, 'message', None) or getattr(error, 'code', None)}")
+        return self._hide("; ".join(found[:5]) or "it gives no reason")
+
+
+def _final(error: errors.BackendError) -> errors.BackendError:
+    """Return an error about a whole batch: one that may pass, or one that stops the run."""
+    if isinstance(error, errors.RetryableError | errors.FatalError) and not isinstance(error, errors.NoSuchModel):
+        return error
+    return errors.FatalError(f"provider batches: {error}")
