@@ -138,6 +138,12 @@ class Desk:
     forked: Store | None = None
     purchases: set[asyncio.Task[StoredReply]] = field(default_factory=set)
 
+    def forget(self, purchase: asyncio.Task[StoredReply]) -> None:
+        """Drop a call that has ended."""
+        self.purchases.discard(purchase)
+        if not purchase.cancelled():
+            purchase.exception()  # looked at: its lineage may have been stopped meanwhile, and asyncio would complain
+
     async def stop(self) -> None:
         """Give up the calls in flight, so that nothing is written once the run has ended."""
         for purchase in self.purchases:
@@ -228,7 +234,7 @@ class Asker:
             purchase = asyncio.create_task(self._buy(place, slot, request, answerer))
             self._purchases.append(purchase)
             desk.purchases.add(purchase)
-            purchase.add_done_callback(desk.purchases.discard)
+            purchase.add_done_callback(desk.forget)
             stored = await asyncio.shield(purchase)
         if stored.outcome != REPLY:
             raise self._refusals[place]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import sqlite3
 
@@ -333,6 +334,21 @@ def test_what_cannot_be_opened_is_tried_once_and_closed(tmp_path):
     with pytest.raises(errors.NotAuthorised, match="no key"):
         execute(tmp_path, evolve, backend(lambda request: "fine", open=opening, close=closing))
     assert log == ["open", "close"]
+
+
+@pytest.mark.parametrize("method", ["open", "complete"])
+def test_an_error_that_many_calls_meet_at_once_is_told_once(method, tmp_path, caplog):
+    async def fail(self, given):
+        await asyncio.sleep(0.05)
+        raise errors.FatalError("no such thing")
+
+    seeds = tmp_path / "many.json"
+    seeds.write_text(json.dumps([{"instruction": f"Add {number} numbers."} for number in range(8)]))
+    many = {"seeds": {"path": str(seeds), "answer": "missing"}, "concurrency": 16}
+    with pytest.raises(errors.FatalError, match="no such thing"):
+        execute(tmp_path, answers=backend(lambda request: "x", **{method: fail}), **many)
+    gc.collect()
+    assert caplog.text == ""  # asyncio logs the exception of a task that nobody looked at, with its traceback
 
 
 def test_a_run_that_is_all_replay_opens_nothing(tmp_path):
