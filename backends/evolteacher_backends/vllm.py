@@ -143,7 +143,8 @@ class VLLM(et.Backend, name="vllm"):
         await self.close()
         self._check_folder()
         template = read_template(self.chat_template)
-        if find_spec("vllm") is None:
+        found = find_spec("vllm")
+        if found is None or found.origin is None:  # without an origin it is a mere folder of that name
             raise errors.MissingExtra("backend 'vllm'", "vllm")
         adapter = read_adapter(await asyncio.to_thread(find_adapter, self.lora)) if self.lora is not None else None
         options = {name: getattr(self, name) for name in type(self).model_fields}
@@ -169,9 +170,9 @@ class VLLM(et.Backend, name="vllm"):
 
         Raises:
             TooLong: prompt and max_tokens together exceed the context.
-            BadReply: vLLM does not take this request.
+            BadReply: the chat template does not take such messages, or vLLM such a request.
             Transient: the time-out passed, the engine gave the request up, or the backend was closed meanwhile.
-            FatalError: the engine has died, or the chat template does not take such messages.
+            FatalError: the engine has died.
         """
         if self._serving is None:
             raise errors.FatalError("backend 'vllm' is not open")

@@ -253,7 +253,7 @@ class TestPrompts:
     def test_a_template_that_takes_no_such_messages(self, tokenizers):
         template = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"
         assert self.written(tokenizers["chat"], template=template)[0] == "x"
-        with pytest.raises(errors.FatalError, match="does not take such messages: TemplateError: no system role"):
+        with pytest.raises(errors.BadReply, match="does not take such messages: TemplateError: no system role"):
             self.written(tokenizers["chat"], template=template, messages=(et.Message("system", "s"), *self.MESSAGES))
 
     def test_a_template_that_dislikes_the_question_is_one_all_the_same(self, tokenizers):

@@ -57,15 +57,15 @@ class PromptWriter:
         """Return the prompt's tokens, special ones included.
 
         Raises:
-            FatalError: the template does not take such messages.
+            BadReply: the template does not take such messages.
         """
         if not self._chat:
             return list(self._tokenizer.encode(alpaca_prompt(messages)))
         try:
             return self._in_template(messages)
         except Exception as error:
-            raise errors.FatalError(
-                f"backend 'vllm': the chat template does not take such messages: {type(error).__name__}: {error}"
+            raise errors.BadReply(
+                f"the chat template does not take such messages: {type(error).__name__}: {error}"
             ) from error
 
     def _in_template(self, messages: tuple[et.Message, ...]) -> list[int]:

@@ -74,9 +74,9 @@ class Serving:
 
         Raises:
             TooLong: prompt and max_tokens together exceed the context.
-            BadReply: vLLM does not take this request.
-            Transient: the time-out passed, or the engine gave the request up.
-            FatalError: the engine has died, or the chat template does not take such messages.
+            BadReply: the chat template does not take such messages, or vLLM such a request.
+            Transient: the time-out passed, the engine gave the request up, or was closed meanwhile.
+            FatalError: the engine has died.
         """
         from vllm.exceptions import VLLMClientError
 
