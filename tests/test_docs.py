@@ -21,6 +21,8 @@ from evolteacher.limits import Limits
 from evolteacher.money import Budget
 from evolteacher.recipe import Recipe, Section
 from evolteacher.shapes import FORMATS
+from evolteacher.testing import SITUATIONS
+from evolteacher.testing.promises import Promises
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "docs/cli.md", "docs/plugins.md", "docs/recipes.md")
@@ -77,6 +79,9 @@ class Story:
                     assert words == ["install", "."], block.where
                     offline = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--target", str(self.site)]
                     self.run(block, "-m", "pip", *words, *offline)
+                elif program == "pytest":
+                    self.shown = self.run(block, "-m", "pytest", "-p", "no:asyncio", *words)
+                    assert re.search(r"\d+ passed", self.shown), block.where
                 else:
                     assert program == "evolteacher", block.where
                     self.shown = self.run(block, "-m", "evolteacher", *words)
@@ -120,7 +125,10 @@ def test_every_python_block_is_run_or_is_a_file_that_another_one_imports():
         for block in blocks(page):
             if block.language == "python" and block.file:
                 module = block.file.removesuffix(".py")
-                if f"import {module}" not in text and page != "README.md":
+                used = (
+                    f"import {module}" in text or f"from {module} import" in text or f"pytest -rs {block.file}" in text
+                )
+                if not used and page != "README.md":
                     loose.append(block.where)
     assert loose == []
 
@@ -243,6 +251,31 @@ class TestPlugins:
         assert len(leaves) == 8
         assert [cls.__name__ for cls in leaves if f"| `{cls.__name__}` |" not in read("docs/plugins.md")] == []
 
+    def test_every_method_of_a_backend_is_described(self):
+        methods = [name for name in vars(et.Backend) if not name.startswith("_")]
+        methods = [name for name in methods if callable(getattr(et.Backend, name)) or name == "most_in_batch"]
+        assert len(methods) >= 11
+        assert [name for name in methods if not re.search(rf"`{name}(\(.*?\))?`", read("docs/plugins.md"))] == []
+
+    def test_every_name_for_backends_is_described(self):
+        modules = ("backend", "headers", "messages", "money", "secrets")
+        names = [name for module in modules for name in et._MODULES[module]]
+        assert len(names) >= 18
+        missing = [name for name in names if f"et.{name}" not in read("docs/plugins.md")]
+        assert missing == ["Prompt", "Role", "Sampling"]
+
+    def test_everything_that_an_author_tells_the_conformance_suite_is_in_the_tables(self):
+        attributes = {name: value for name, value in vars(Promises).items() if isinstance(value, bool | int | float)}
+        methods = {"belongs", "request", "session", "workload", "violated", "not_covered"}
+        fixtures = {name for name in vars(Promises) if not name.startswith("_")} - attributes.keys() - methods
+        assert len(attributes) >= 11 and fixtures == {"backend", "batches", "faults", "secret"}
+        for name, default in attributes.items():
+            written = str(default) if isinstance(default, bool) else f"{default:.6g}"
+            assert re.search(rf"^\| `{name}` \| .* \| `{written}` \|$", read("docs/plugins.md"), re.MULTILINE), name
+        for name in fixtures:
+            assert f"| `{name}` |" in read("docs/plugins.md")
+        assert [each for each in SITUATIONS if f'"{each}"' not in read("docs/plugins.md").replace("\n", " ")] == []
+
     def test_reserved_words_are_named_in_both_guides(self):
         for word in RESERVED:
             assert f"`{word}`" in read("docs/plugins.md") and f"| `{word}` |" in read("docs/recipes.md")
@@ -254,7 +287,9 @@ class TestPlugins:
                     assert set(re.findall(r"\bet\.(\w+)", block.text)) <= set(et.__all__), block.where
                     imported = re.findall(r"^(?:from|import) (evolteacher[.\w]*)", block.text, re.MULTILINE)
                     own = {b.file.removesuffix(".py") for b in blocks(page) if b.file}
-                    assert set(imported) <= {"evolteacher", "evolteacher.errors"} | own, block.where
+                    assert set(imported) <= {"evolteacher", "evolteacher.errors", "evolteacher.testing"} | own, (
+                        block.where
+                    )
 
 
 def keys(model, prefix=""):
