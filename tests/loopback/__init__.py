@@ -36,6 +36,12 @@ The names of all faults are the keys of :data:`loopback.faults.FAULTS`.
 **Limits** (``requests_per_minute``, ``tokens_per_minute``) are held over a sliding window of ``window`` seconds, or by
 a token bucket (``limiter="bucket"``). The outcome of a request that was over the limit is ``limited``.
 
+**Batches** (``/v1/files``, ``/v1/batches``) run for ``batch_validating`` and ``batch_running`` seconds and end as
+``batch_outcomes`` says. Their lines get the same answers and the same faults as calls: an error's line is in the error
+file, another body in the output file; under a fault of JSON the line itself is broken, under one of the wire it is in
+neither file. A scripted rule with a ``path`` hits the calls themselves: a fault of the wire (cut, reset, hang) after
+the call took effect, any other instead of it.
+
 **Counters** (``provider.counters()``, described at :class:`loopback.counters.Counters`) and ``provider.requests()``,
 one row for each distinct request with how often it was asked and answered in full, are what a test reconciles with
 the store. ``provider.log()`` shows the last ``keep`` requests with headers and body.

@@ -72,3 +72,10 @@ def until_closed(sock: socket.socket) -> bytes:
     while part := sock.recv(65_536):
         data += part
     return data
+
+
+def until_closed_or_reset(sock: socket.socket) -> bytes:
+    try:
+        return until_closed(sock)
+    except ConnectionResetError:
+        return b""

@@ -123,7 +123,7 @@ class Provider:
         return requests
 
     def reset(self) -> None:
-        """Forget all counters, the log, what limits let in and how often rules hit; settings stay."""
+        """Forget counters, log, what limits let in and how often rules hit; settings, files and batches stay."""
         self._ask("POST", "/control/reset")
 
     def stop_listening(self, seconds: float | None = None, *, drop: bool = True) -> None:

@@ -28,7 +28,8 @@ class Counters:
     - ``accepted``: chat requests that no limit, key or model turned away. ``accepted_by_second`` and
       ``accepted_by_window``: the same by whole seconds, and by windows, since the first request.
     - ``distinct``: distinct chat requests, by their messages.
-    - ``batches``, ``batch_lines``: batches created, and lines in them that were answered, also with an error.
+    - ``batches``: batches created. ``batch_lines``: what became of their lines, by name: ``ok``, a fault, ``400`` and
+      the like, ``batch_expired``, ``batch_cancelled``. Each line that was worked on counts as asked in ``requests()``.
     - ``cpu_seconds``: processor time of the server's process.
     """
 
@@ -46,7 +47,7 @@ class Counters:
         self.accepted_by_second: Counter[int] = Counter()
         self.asked: dict[bytes, list[int]] = {}
         self.batches = 0
-        self.batch_lines = 0
+        self.batch_lines: Counter[str] = Counter()
 
     def arrived(self) -> None:
         """Count a request as in flight."""

@@ -7,13 +7,15 @@ import json
 import math
 import time
 from collections import deque
+from dataclasses import replace
 from functools import partial
 from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from loopback import chat as chats
+from loopback.batches import Batches, Line, Reply
 from loopback.counters import Counters
-from loopback.faults import ERRORS, ON_THE_WIRE, Draw, Error, FaultPlan, error_answer, misbehave
+from loopback.faults import BODIES, ERRORS, ON_THE_WIRE, Draw, Error, FaultPlan, error_answer, misbehave
 from loopback.limiter import Limits, Refusal, retry_after
 from loopback.settings import Settings
 from loopback.wire import Answer, Connection, Request, response
@@ -35,10 +37,11 @@ class Service:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.connections: set[Connection] = set()
+        self._batches = Batches(self._line)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all that was counted: counters, log, what limits let in, how often rules hit."""
+        """Forget counters, log, what limits let in and how often rules hit; files and batches stay."""
         self.counters = Counters()
         self.counters.open_connections = len(self.connections)
         self.log: deque[dict[str, Any]] = deque(maxlen=self.settings.keep)
@@ -93,34 +96,56 @@ class Service:
             }
         )
 
-    def _refuse(self, kind: str, request: Request, message: str = "", headers: bytes = b"") -> Decided:
-        error = ERRORS[kind]
-        if message:
-            error = Error(error.status, error.type, error.code, message)
+    def _refuse(self, kind: str, message: str, request: Request) -> Decided:
         authorization = request.headers.get("authorization", "")
-        return Decided(kind, Answer(error_answer(error, self.settings, headers, authorization)))
+        return Decided(kind, Answer(error_answer(_error(kind, message), self.settings, b"", authorization)))
 
     def _stranger(self, request: Request) -> bool:
         key = self.settings.key
         return key is not None and request.headers.get("authorization") != f"Bearer {key}"
 
+    def _objection(self, chat: chats.Chat) -> tuple[str, str] | None:
+        """Return the name of the error that this request earns, and the message."""
+        settings = self.settings
+        if settings.models is not None and chat.model not in settings.models:
+            return "404", f"The model '{chat.model}' does not exist."
+        size = chat.prompt_tokens + (chat.max_tokens or 0)
+        if settings.context is not None and size > settings.context:
+            most = f"This model's maximum context length is {settings.context} tokens."
+            return "too-long", f"{most} You requested {size} tokens."
+        return None
+
+    def _line(self, body: Any) -> Line:
+        """Answer one line of a batch: the same answer and the same faults as a call's, without latency and limits."""
+        try:
+            chat = chats.chat(body)
+        except chats.NotAChat as complaint:
+            return Line("400", 400, _error("400", str(complaint)).body())
+        nth = self.counters.asks(chat.digest)
+        if objection := self._objection(chat):
+            return Line(objection[0], ERRORS[objection[0]].status, _error(*objection).body())
+        good = chats.body(chat, chats.complete(chat, self.settings))
+        hit = self._plan.chat(chat.last, chat.digest, Draw(self.settings.seed, chat.digest, nth))
+        if hit is None:
+            self.counters.asked[chat.digest][1] += 1
+            return Line("ok", 200, good)
+        if error := ERRORS.get(hit.fault):
+            return Line(hit.fault, error.status, error.body())
+        if hit.fault in BODIES:
+            good = json.dumps(BODIES[hit.fault](json.loads(good))).encode()
+        return Line(hit.fault, 200, good)
+
     def _chat(self, request: Request) -> Decided:
         settings = self.settings
         if self._stranger(request):
-            return self._refuse("401", request)
+            return self._refuse("401", "", request)
         try:
             chat = chats.parse(request.body)
         except chats.NotAChat as error:
-            return self._refuse("400", request, str(error))
+            return self._refuse("400", str(error), request)
         nth = self.counters.asks(chat.digest)
-        if settings.models is not None and chat.model not in settings.models:
-            return self._refuse("404", request, f"The model '{chat.model}' does not exist.")
-        if settings.context is not None and (size := chat.prompt_tokens + (chat.max_tokens or 0)) > settings.context:
-            return self._refuse(
-                "too-long",
-                request,
-                f"This model's maximum context length is {settings.context} tokens. You requested {size} tokens.",
-            )
+        if objection := self._objection(chat):
+            return self._refuse(*objection, request)
         authorization = request.headers.get("authorization", "")
         completion = chats.complete(chat, settings, authorization)
         reserved = (chat.max_tokens or 0) if settings.tokens_counted == "reserved" else completion.tokens
@@ -157,26 +182,32 @@ class Service:
     def _other(self, request: Request) -> Decided:
         """Answer what is no chat; a scripted fault on the wire comes after the effect, any other instead of it."""
         if self._stranger(request):
-            return self._refuse("401", request)
+            return self._refuse("401", "", request)
         digest = hashlib.blake2b(request.path.encode() + b" " + request.body, digest_size=16).digest()
         text = request.body.decode("utf-8", "replace")
         hit = self._plan.scripted(request.method, request.path, text, digest) if self.settings.script else None
-        if hit is None or hit.fault == "ok" or hit.fault in ON_THE_WIRE:
-            kind, status, body = self._endpoint(request)
-        else:
-            kind, status, body = hit.fault, 200, b"{}"
-        if hit is None or hit.fault == "ok":
-            return Decided(kind, Answer(response(status, body)))
+        if hit is not None and hit.fault == "ok":
+            hit = None
+        good = Reply("", 200, b"{}") if hit and hit.fault not in ON_THE_WIRE else self._endpoint(request)
+        if hit is None:
+            return Decided(good.kind, Answer(response(good.status, good.body, b"", good.content_type)))
         draw = Draw(self.settings.seed, digest, self.counters.requests)
         authorization = request.headers.get("authorization", "")
-        return Decided(hit.fault, misbehave(hit, body, b"", self.settings, draw, authorization))
+        return Decided(hit.fault, misbehave(hit, good.body, b"", self.settings, draw, authorization))
 
-    def _endpoint(self, request: Request) -> tuple[str, int, bytes]:
+    def _endpoint(self, request: Request) -> Reply:
         if request.method == "GET" and request.path == "/v1/models":
-            return "models", 200, self._models()
-        return "404-path", 404, ERRORS["404-path"].body()
+            return Reply("models", 200, self._models())
+        reply = self._batches.handle(request, self.settings, self.counters)
+        return reply or Reply("404-path", 404, ERRORS["404-path"].body())
 
     def _models(self) -> bytes:
         names = self.settings.models if self.settings.models is not None else ("loopback",)
         data = [{"id": name, "object": "model", "created": chats.CREATED, "owned_by": "loopback"} for name in names]
         return json.dumps({"object": "list", "data": data}).encode()
+
+
+def _error(kind: str, message: str) -> Error:
+    """Return the error of this name, with a message of its own if there is one."""
+    error = ERRORS[kind]
+    return replace(error, message=message) if message else error

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from loopback import Provider
-from loopback.asking import ask, call, chat_body, dial, request, until_closed
+from loopback.asking import ask, call, chat_body, dial, request, until_closed, until_closed_or_reset
 from loopback.faults import BODIES, BYTES, ERRORS, FAULTS, WIRE
 
 
@@ -182,13 +182,6 @@ def test_no_listening(provider):
         dial(provider)
     time.sleep(0.3)
     assert ask(provider, "hello").status == 200
-
-
-def until_closed_or_reset(sock):
-    try:
-        return until_closed(sock)
-    except ConnectionResetError:
-        return b""
 
 
 def test_connections_that_close_without_a_word(provider):
