@@ -33,8 +33,9 @@ from evolteacher.record import SEED_OPERATOR, Evolution, Instruction, Record, Se
 from evolteacher.store import StepRow
 from evolteacher.use import Use
 
-ABREAST = 2
-"""Lineages that are worked on for each call that may be in flight."""
+ABREAST = 8
+"""Lineages that are worked on for each call that may be in flight: with fewer, the slots of a small run stand empty
+while its last lineages go through their rounds one call at a time (docs/notebook.md)."""
 
 MOST_ABREAST = 10_000
 """Lineages that are worked on at once where requests go out in provider batches."""
