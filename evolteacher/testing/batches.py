@@ -15,7 +15,8 @@ from evolteacher.errors import BackendError
 from evolteacher.messages import Reply, Request
 from evolteacher.testing.answers import is_count, wrong_fields
 from evolteacher.testing.description import alike
-from evolteacher.testing.harness import Session, describe, within
+from evolteacher.testing.harness import Session, describe, tasks_left, within
+from evolteacher.testing.leftovers import describe_growth, live_once
 from evolteacher.testing.promises import Promises
 
 T = TypeVar("T")
@@ -82,6 +83,25 @@ class BatchChecks(Promises):
         with self._another(_batching) as other:
             if (later := _texts(self._wait(other, batch))) != texts:
                 self.violated(f"the one that submitted it got {texts}, and another one {later}")
+
+    def test_batches_leave_nothing_behind(self, _batching: Session) -> None:
+        """close() lets go of all that submit(), find() and collect() took; a batch itself lies with the provider."""
+        backend = _batching.backend
+        _batching.close()
+
+        def live() -> list[str]:
+            with self.session(backend) as session:
+                tag = uuid.uuid4().hex
+                batch = self._submit(session, self._requests(), tag)
+                self._do(session, backend.find(tag), "find()")
+                self._wait(session, batch)
+                session.run(backend.close())
+                left = session.run(tasks_left(set(), self.grace))
+                session.end()
+            return left
+
+        if found := describe_growth(live_once(live, self.grace), live_once(live, self.grace)):
+            self.violated("; ".join(found))
 
     def _another(self, session: Session) -> Session:
         """Return another backend with the same options, as that of a run that goes on after a crash."""

@@ -15,10 +15,12 @@ from evolteacher.errors import (
     BrokenReply,
     CallError,
     EvolteacherError,
+    FatalError,
     NoSuchModel,
     NotAuthorised,
     RateLimited,
     Refused,
+    RetryableError,
     TooLong,
     Transient,
     UsageError,
@@ -41,7 +43,10 @@ SITUATIONS: dict[str, type[EvolteacherError]] = {
     "refused": Refused,
     "too long": TooLong,
 }
-"""Situations that the core has an outcome for, and the error that it goes by."""
+"""Situations that the core has an outcome for, and the error that it goes by.
+
+Where ``open()`` meets a fault that may pass, it may raise a ``FatalError`` as well: it is not called again.
+"""
 
 
 @dataclass(frozen=True)
@@ -175,7 +180,9 @@ class FaultChecks(Promises):
         met = self._meet(situation, faults)
         if met.error is None:
             self.violated(f"in the situation '{situation}' there was no error, where {expected.__name__} was expected")
-        if not isinstance(met.error, expected):
+        # What opens is not opened again, so there a fault that may pass may be called fatal, with what to do.
+        fatal = isinstance(met.error, FatalError) and met.call == "open()" and issubclass(expected, RetryableError)
+        if not isinstance(met.error, expected) and not fatal:
             self.violated(
                 f"in the situation '{situation}' {met.call} was to raise {expected.__name__}: {describe(met.error)}"
             )

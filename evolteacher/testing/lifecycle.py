@@ -81,13 +81,12 @@ class LifecycleChecks(Promises):
         """close() lets go of all that open() and complete() took: tasks, threads, processes, files and connections."""
 
         def live() -> list[str]:
-            session = self.session(_closed)
-            session.open()
-            if not _closed.in_batches():
-                session.ask(self.request())
-            session.run(_closed.close())
-            left = session.run(tasks_left(set(), self.grace))
-            session.end()
+            with self.session(_closed) as session:
+                if not _closed.in_batches():
+                    session.ask(self.request())
+                session.run(_closed.close())
+                left = session.run(tasks_left(set(), self.grace))
+                session.end()
             return left
 
         first, second = live_once(live, self.grace), live_once(live, self.grace)

@@ -66,6 +66,8 @@ class Good(et.Backend, name="good"):
         await asyncio.sleep(0)
         if self.situation == "wrong key":
             raise errors.NotAuthorised("the server does not know the key")
+        if self.situation == "unreachable":
+            raise errors.FatalError("the server cannot be reached: is it running?")
         self._key = key
         self._queue = asyncio.Queue()
         self._task = asyncio.create_task(self._serve())
@@ -175,6 +177,7 @@ class Suite(BackendConformance):
     def faults(self):
         known = {
             "wrong key": errors.NotAuthorised,
+            "unreachable": errors.Transient,
             "server error": errors.Transient,
             "rate limited": errors.RateLimited,
             "refused": errors.Refused,
@@ -600,7 +603,7 @@ class TwoOpenings(Good):
 
     async def open(self, workload):
         self._openings += 1
-        if self._openings > 2:
+        if self._openings > 2 and self.mode == "single":
             raise RuntimeError("it is bound to a different event loop")
         await super().open(workload)
 
@@ -647,7 +650,8 @@ class HalfOpenCannotBeClosed(Good):
 class LeavesAThread(Good):
     async def open(self, workload):
         await super().open(workload)
-        threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+        if self.mode == "single":
+            threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
 
 
 @breaks("test_nothing_is_left_behind")
@@ -656,7 +660,8 @@ class LeavesASocket(Good):
 
     async def open(self, workload):
         await super().open(workload)
-        self._sockets.append(socket.socket())
+        if self.mode == "single":
+            self._sockets.append(socket.socket())
 
 
 FORGOTTEN = []
@@ -666,7 +671,8 @@ FORGOTTEN = []
 class LeavesASocketUnclosed(Good):
     async def open(self, workload):
         await super().open(workload)
-        FORGOTTEN.append(socket.socket())
+        if self.mode == "single":
+            FORGOTTEN.append(socket.socket())
 
     async def close(self):
         await super().close()
@@ -677,7 +683,8 @@ class LeavesASocketUnclosed(Good):
 class LeavesATask(Good):
     async def open(self, workload):
         await super().open(workload)
-        FORGOTTEN.append(asyncio.create_task(asyncio.sleep(60)))
+        if self.mode == "single":
+            FORGOTTEN.append(asyncio.create_task(asyncio.sleep(60)))
 
 
 @breaks("test_nothing_is_left_behind")
@@ -687,7 +694,7 @@ class LeavesAProcess(Good):
     async def open(self, workload):
         await super().open(workload)
         self._openings += 1
-        if self._openings == 2:
+        if self._openings == 2 and self.mode == "single":
             multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True).start()
 
 
@@ -711,6 +718,17 @@ class RaisesWhatItsLibraryRaises(Good):
         if self.situation == "server error":
             raise ConnectionError("HTTP 500")
         return super().answer(request)
+
+
+@breaks("test_a_fault_raises_the_error_that_the_core_expects")
+class WrongKeyIsNothingSpecial(Good):
+    async def open(self, workload):
+        try:
+            await super().open(workload)
+        except errors.NotAuthorised as error:
+            if self.situation == "wrong key":
+                raise errors.FatalError(str(error)) from None
+            raise
 
 
 @breaks("test_a_fault_raises_the_error_that_the_core_expects")
@@ -840,6 +858,15 @@ class SwapsResults(Good):
         state = await super().collect(batch)
         swapped = dict(zip(state.results, reversed(state.results.values()), strict=True))
         return et.BatchState(state.ended, swapped, state.answered)
+
+
+@breaks("test_batches_leave_nothing_behind")
+class LeavesASocketForBatches(Good):
+    _sockets: list = PrivateAttr(default_factory=list)
+
+    async def submit(self, requests, tag):
+        self._sockets.append(socket.socket())
+        return await super().submit(requests, tag)
 
 
 @breaks("test_a_batch_is_found_by_its_tag")

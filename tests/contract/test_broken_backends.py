@@ -52,7 +52,7 @@ def outcomes(tmp_path_factory):
 def test_a_good_backend_passes_every_check(outcomes, suite):
     assert set(outcomes[suite]) == {"passed", "skipped"}
     assert {check for check, _ in outcomes[suite]["passed"]} == CHECKS
-    assert len(outcomes[suite]["passed"]) == 58
+    assert len(outcomes[suite]["passed"]) == 60
     assert all("not covered: the fixture `faults`" in why for _, why in outcomes[suite]["skipped"])
 
 
@@ -66,9 +66,9 @@ def test_a_broken_backend_fails_the_check_that_it_breaks_and_no_other(outcomes, 
 
 
 def test_every_check_is_broken_by_some_backend(outcomes):
-    assert len(CHECKS) == 42
+    assert len(CHECKS) == 43
     assert set(BROKEN.values()) == CHECKS
-    assert len(BROKEN) == len(outcomes) - 2 == 74
+    assert len(BROKEN) == len(outcomes) - 2 == 76
     assert Counter(BROKEN.values()).most_common(1)[0][1] >= 4
 
 
@@ -108,8 +108,8 @@ def test_the_least_that_an_author_writes_passes_and_tells_what_it_does_not_cover
     assert set(outcomes["TestMine"]) == {"passed", "skipped"}
     assert len(outcomes["TestMine"]["passed"]) == 41
     skipped = [why for _, why in outcomes["TestMine"]["skipped"]]
-    assert len(skipped) == 23 and sum("TestMine: not covered: " in why for why in skipped) == 19
-    assert sum("backend 'mine' knows no batches" in why for why in skipped) == 4
+    assert len(skipped) == 24 and sum("TestMine: not covered: " in why for why in skipped) == 19
+    assert sum("backend 'mine' knows no batches" in why for why in skipped) == 5
     for what in ("wrong key", "cut connection", "attribute `deterministic`", "fixture `secret`"):
         assert re.search(f"TestMine: not covered: .*{what}", printed)
     assert all("must have a fixture `backend`" in why for _, why in outcomes["TestForgotten"]["error"])

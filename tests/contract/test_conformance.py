@@ -1,14 +1,18 @@
 """Our own backends pass the conformance suite that any backend must pass."""
 
 import importlib.util
+import socket
 
 import pytest
+from loopback import Provider, digest
 
 from evolteacher import errors
 from evolteacher.testing import BackendConformance
 from evolteacher_backends.embedded import Embedded
 from evolteacher_backends.known_models import KNOWN
 from evolteacher_backends.known_models.fetching import fetch
+from evolteacher_backends.litellm import LiteLLM
+from evolteacher_backends.openai_compatible import OpenAICompatible
 from evolteacher_backends.scripted import Scripted
 from evolteacher_backends.transformers import Transformers
 
@@ -127,3 +131,105 @@ class TestTransformers(BackendConformance):
             "too long": (lambda: transformers, errors.TooLong),
             "no checkpoint": (lambda: Transformers(model=str(tmp_path)), errors.NoSuchModel),
         }
+
+
+KEY = "sk-the-key-of-the-loopback-provider"
+MODEL = "gpt-4.1-mini"
+HEALTHY = {"script": [], "models": [MODEL], "context": 50_000, "echo_key": None}
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with Provider(key=KEY, **HEALTHY) as provider:
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def nowhere():
+    """An address at which nothing listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+
+
+class ApiConformance(BackendConformance):
+    """What every client of an OpenAI-compatible API must do; ``make(url, **options)`` makes it."""
+
+    deterministic = True
+    heeds_stop = False  # the provider knows no stop texts
+    max_tokens = 32
+    unwelcome = errors.BadReply
+
+    @pytest.fixture(autouse=True)
+    def healthy(self, provider, monkeypatch):
+        monkeypatch.setenv("THE_KEY", KEY)
+        monkeypatch.setenv("OLD_KEY", "sk-a-key-that-ran-out")
+        provider.configure(**HEALTHY)
+        yield
+        provider.configure(**HEALTHY)
+
+    def belongs(self, request, reply):
+        return digest([{"role": each.role, "content": each.content} for each in request.messages]).hex() in reply.text
+
+    @pytest.fixture
+    def backend(self, provider):
+        return self.make(provider.url)
+
+    @pytest.fixture
+    def secret(self, backend):
+        return backend, KEY
+
+    @pytest.fixture
+    def faults(self, provider, nowhere):
+        def failing(fault, **options):
+            def make():
+                provider.configure(script=[{"fault": fault}] if fault else [], echo_key="error")
+                return self.make(provider.url, **options)
+
+            return make
+
+        return {
+            "wrong key": (failing(None, api_key="env:OLD_KEY"), errors.NotAuthorised),
+            "unknown model": (failing(None, model="gpt-9"), errors.NoSuchModel),
+            "rate limited": (failing("429"), errors.RateLimited),
+            "server error": (failing("500"), errors.Transient),
+            "time-out": (failing("hang", timeout=0.3), errors.Transient),
+            "unreachable": (lambda: self.make(nowhere), errors.Transient),
+            "cut connection": (failing("cut"), errors.Transient),
+            "broken body": (failing("not-json"), errors.BrokenReply),
+            "no choices": (failing("no-choices"), errors.BrokenReply),
+            "refused": (failing("policy"), errors.Refused),
+            "too long": (failing(None), errors.TooLong),
+            "no key": (failing(None, api_key="env:THERE_IS_NO_SUCH_VARIABLE"), errors.NotAuthorised),
+            "overloaded": (failing("529"), errors.Transient),
+            "reset": (failing("reset"), errors.Transient),
+            "half an answer": (failing("half-json"), errors.BrokenReply),
+            "an error in an answer": (failing("error-200"), errors.Transient),
+            "a filtered answer": (failing("content-filter"), errors.Refused),
+            "a refusal": (failing("refusal"), errors.Refused),
+            "no money left": (failing("quota"), errors.FatalError),
+            "a request that it does not take": (failing("400"), self.unwelcome),
+        }
+
+
+@needs("litellm")
+# LiteLLM makes a coroutine and then waits for something else; cancelled in between, the coroutine was never awaited.
+@pytest.mark.filterwarnings("ignore:coroutine 'OpenAIChatCompletion.acompletion' was never awaited:RuntimeWarning")
+class TestLiteLLM(ApiConformance):
+    direct = True
+
+    def make(self, url, model=MODEL, **options):
+        given = {"api_key": "env:THE_KEY", "timeout": 20, "direct": self.direct, **options}
+        return LiteLLM(model=f"openai/{model}", api_base=url, **given)
+
+
+class TestLiteLLMOverItsOwnConnections(TestLiteLLM):
+    direct = False
+
+
+class TestOpenAICompatible(ApiConformance):
+    unwelcome = errors.FatalError  # as long as no request was answered: so would all others be refused
+
+    def make(self, url, **options):
+        given = {"model": MODEL, "api_key": "env:THE_KEY", "timeout": 20, "patience": 0.2, **options}
+        return OpenAICompatible(base_url=url, **given)
