@@ -21,7 +21,8 @@ _REMOTE_CODE = re.compile(r"trust_remote_code|trust-remote-code", re.IGNORECASE)
 _GATED = re.compile(r"gated repo|GatedRepo", re.IGNORECASE)
 _NO_MODEL = re.compile(
     r"not a valid model identifier|Can't load the configuration|Invalid repository ID|Repo id must|Repository Not Found"
-    r"|cannot find the (?:requested|appropriate) |does not appear to have|Cannot find any model weights|config_format",
+    r"|cannot find the (?:requested|appropriate) |does not appear to have|Cannot find any model weights|config_format"
+    r"|Unrecognized model",
     re.IGNORECASE,
 )
 _NO_MODEL_KINDS = {"HFValidationError", "RepositoryNotFoundError", "LocalEntryNotFoundError", "RevisionNotFoundError"}
@@ -100,8 +101,8 @@ def explain_death(model: str, engine: EngineProcess) -> errors.FatalError:
 def _said(error: Exception, engine: EngineProcess) -> str:
     """Return the words of an error, or of the one in the engine's processes that it came from."""
     if isinstance(error, ValidationError):
-        lines = (f"{'.'.join(map(str, each['loc']))}: {each['msg']}".removeprefix(": ") for each in error.errors())
-        return shorten("; ".join(lines))
+        told = ((".".join(map(str, each["loc"])), each["msg"]) for each in error.errors())
+        return shorten("; ".join(f"{where}: {words}" if where else words for where, words in told))
     text = str(error) or type(error).__name__
     if "initialization failed" in text:
         code = _EXIT_CODE.search(text)
