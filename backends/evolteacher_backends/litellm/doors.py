@@ -46,6 +46,8 @@ SAMPLES = tuple(
         "object": "chat.completion",
         "created": 1700000000,
         "model": "evolteacher-check",
+        "service_tier": "default",
+        "system_fingerprint": "fp_check",
         "choices": [
             {"index": 0, "message": {"role": "assistant", "content": content, "refusal": None}, "finish_reason": finish}
         ],

@@ -7,6 +7,7 @@ and every error is read by LiteLLM itself, whatever its version, while the bytes
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -101,8 +102,7 @@ class Offline:
             Exception: LiteLLM's own, such as for parameters that the model does not take.
         """
         try:
-            with unreported(self._litellm):
-                await self._litellm.acompletion(**self._fixed, **changing, client=self._client)
+            await self._ask(changing)
         except _Composed as composed:
             return composed.sent
         raise NotComposed("LiteLLM answered without asking")
@@ -115,10 +115,20 @@ class Offline:
         """
         token = _received.set(received)
         try:
-            with unreported(self._litellm):
-                return await self._litellm.acompletion(**self._fixed, **changing, client=self._client)
+            return await self._ask(changing)
         finally:
             _received.reset(token)
+
+    async def _ask(self, changing: Mapping[str, Any]) -> Any:
+        """Ask to the end: LiteLLM, cancelled on its way through its thread, leaves a coroutine that nobody awaits."""
+        with unreported(self._litellm):
+            asking = asyncio.ensure_future(self._litellm.acompletion(**self._fixed, **changing, client=self._client))
+            try:
+                return await asyncio.shield(asking)
+            except asyncio.CancelledError:
+                await asyncio.wait({asking})
+                asking.exception()
+                raise
 
     async def close(self) -> None:
         """Close the client, which holds no connection."""

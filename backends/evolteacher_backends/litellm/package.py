@@ -20,6 +20,16 @@ _CHATTER = (r"Item '\w+' on TypedDict class", r"Pydantic serializer warnings")
 PATIENCE = 5.0
 """Seconds that tasks of LiteLLM's own, which report on calls and close what was thrown away, get to end."""
 
+CALLBACKS = (
+    "callbacks", "input_callback", "success_callback", "failure_callback", "_async_input_callback",
+    "_async_success_callback", "_async_failure_callback",
+)  # fmt: skip
+
+_SETTINGS = (
+    "cache", "pre_call_rules", "post_call_rules", "model_fallbacks", "network_mock", "modify_params", "aclient_session",
+    "headers",
+)  # fmt: skip
+
 _users = 0
 """Backends that are open; the connections that LiteLLM keeps are for all of them."""
 
@@ -51,12 +61,9 @@ def import_litellm() -> Any:
 
 def has_listeners(litellm: Any) -> bool:
     """Whether somebody in this process has told LiteLLM to report, cache or change calls."""
-    names = (
-        "callbacks", "input_callback", "success_callback", "failure_callback", "_async_input_callback",
-        "_async_success_callback", "_async_failure_callback", "cache", "pre_call_rules", "post_call_rules",
-        "model_fallbacks", "network_mock", "modify_params", "aclient_session", "headers",
-    )  # fmt: skip
-    return any(getattr(litellm, name, None) for name in names)
+    # LiteLLM enters "cache" by itself, for the attribute of that name.
+    reported = (one for name in CALLBACKS for one in getattr(litellm, name, None) or () if one != "cache")
+    return any(True for _ in reported) or any(getattr(litellm, name, None) for name in _SETTINGS)
 
 
 def _internal_call() -> ContextVar[bool] | None:
@@ -92,9 +99,12 @@ async def let_go(litellm: Any) -> None:
     _users -= 1
     if _users:
         return
-    with suppress(Exception):  # of an older version it may hang, or be on an event loop that is gone
+    with suppress(ImportError, AttributeError):
         worker = importlib.import_module("litellm.litellm_core_utils.logging_worker").GLOBAL_LOGGING_WORKER
-        await asyncio.wait_for(worker.stop(), PATIENCE)
+        # In a task of its own: of an older version it may hang, or end by being cancelled.
+        stopping = asyncio.ensure_future(worker.stop())
+        stopping.add_done_callback(lambda task: task.cancelled() or task.exception())
+        await asyncio.wait({stopping}, timeout=PATIENCE)
     if hasattr(litellm, "close_litellm_async_clients"):
         await litellm.close_litellm_async_clients()
     # It would hand out the closed ones again.
