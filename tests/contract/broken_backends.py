@@ -21,6 +21,7 @@ from pydantic import ConfigDict, PrivateAttr, field_serializer
 import evolteacher as et
 from evolteacher import errors
 from evolteacher.testing import BackendConformance
+from evolteacher.testing.batches import BatchChecks
 
 SECRET = "sk-the-secret-of-the-good-backend"
 
@@ -215,17 +216,20 @@ class TestGoodKeptOpen(Suite):
 
 
 BROKEN = {}
-"""Conformance class -> the check that must fail in it."""
+"""Conformance class -> the checks that must fail in it; one, unless a fault is in the way of others."""
 
 
-def breaks(check, **attributes):
+BATCH_CHECKS = {name for name in vars(BatchChecks) if name.startswith("test_")}
+
+
+def breaks(*checks, **attributes):
     """Decorate a backend that breaks a rule: make its conformance class."""
 
     def make(cls):
         name = f"Test{cls.__name__}"
         assert name not in globals()
         globals()[name] = type(name, (Suite,), {"made_by": cls, **attributes})
-        BROKEN[name] = check
+        BROKEN[name] = set(checks)
         return cls
 
     return make
@@ -427,6 +431,20 @@ class OnlyLatin(Good):
     def answer(self, request):
         request.text.encode("latin-1")
         return super().answer(request)
+
+
+@breaks("test_any_text_is_answered_or_settled")
+class NothingForNothing(Good):
+    async def complete(self, request):
+        return await super().complete(request) if request.text else ""
+
+
+@breaks("test_any_text_is_answered_or_settled", patience=0.3)
+class HangsOnNul(Good):
+    async def complete(self, request):
+        if request.text.startswith("before\0after"):
+            await asyncio.Event().wait()
+        return await super().complete(request)
 
 
 @breaks("test_any_sampling_is_answered_or_settled")
@@ -761,6 +779,38 @@ class RetryAfterAsAText(Good):
         return super().answer(request)
 
 
+@breaks("test_a_fault_raises_the_error_that_the_core_expects")
+class LimitsAsADict(Good):
+    def answer(self, request):
+        if self.situation == "rate limited":
+            raise errors.RateLimited("slow down", 1.5, {"requests_per_minute": 60})
+        return super().answer(request)
+
+
+@breaks("test_a_fault_raises_the_error_that_the_core_expects")
+class UnpaidAsAText(Good):
+    def answer(self, request):
+        if self.situation == "server error":
+            raise errors.Transient("HTTP 500", unpaid="yes")
+        return super().answer(request)
+
+
+@breaks("test_a_fault_raises_the_error_that_the_core_expects")
+class UsageAsANumber(Good):
+    def answer(self, request):
+        if self.situation == "refused":
+            raise errors.Refused("no", 3)
+        return super().answer(request)
+
+
+@breaks("test_other_faults_raise_the_errors_that_were_named")
+class UsageErrorTooLate(Good):
+    def answer(self, request):
+        if self.situation == "echoed key":
+            raise errors.UsageError("the recipe is wrong")
+        return super().answer(request)
+
+
 @breaks("test_other_faults_raise_the_errors_that_were_named")
 class AnotherErrorThanNamed(Good):
     async def open(self, workload):
@@ -842,6 +892,37 @@ class LosesAResult(Good):
     async def collect(self, batch):
         state = await super().collect(batch)
         return et.BatchState(state.ended, dict(list(state.results.items())[1:]), state.answered)
+
+
+@breaks("test_a_batch_is_answered")
+class TakesNoBatch(Good):
+    async def collect(self, batch):
+        return et.BatchState(True, failed="the file is too large")
+
+
+@breaks(*BATCH_CHECKS)
+class BatchWithoutAnId(Good):
+    async def submit(self, requests, tag):
+        await super().submit(requests, tag)
+
+
+@breaks(*BATCH_CHECKS - {"test_a_batch_is_found_by_its_tag"})
+class CollectsADict(Good):
+    async def collect(self, batch):
+        return PROVIDER[batch][1]
+
+
+@breaks(*BATCH_CHECKS - {"test_a_batch_is_found_by_its_tag"})
+class CollectsTexts(Good):
+    async def collect(self, batch):
+        state = await super().collect(batch)
+        return et.BatchState(state.ended, {name: reply.text for name, reply in state.results.items()}, state.answered)
+
+
+@breaks(*BATCH_CHECKS - {"test_a_batch_is_found_by_its_tag"}, patience=0.1)
+class BatchWithoutAnEnd(Good):
+    async def collect(self, batch):
+        return et.BatchState(False)
 
 
 @breaks("test_a_batch_is_answered")
