@@ -1,18 +1,24 @@
-"""Provider batches, in OpenAI's form: a file of requests goes up, a file of answers comes down."""
+"""Provider batches, in OpenAI's form: a file of requests goes up, a file of answers comes down.
+
+LiteLLM composes the requests and reads the answers. The calls in between are made by the OpenAI client below LiteLLM:
+LiteLLM's own functions for files and batches open a client for each call and never close it.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import evolteacher as et
 from evolteacher import errors
-from evolteacher_backends.litellm.doors import read_by_litellm
+from evolteacher_backends.litellm.doors import read_by_litellm, tls
 from evolteacher_backends.litellm.faults import Hide, explain
-from evolteacher_backends.litellm.offline import NotComposed, Offline, Received, arguments
-from evolteacher_backends.litellm.package import unreported
+from evolteacher_backends.litellm.offline import AZURE_VERSION, NotComposed, Offline, Received, arguments
 from evolteacher_backends.litellm.reading import ordinary
 from evolteacher_backends.litellm.template import Template, template_for
 
@@ -35,31 +41,30 @@ ENDED = ("completed", "failed", "expired", "cancelled")
 UNANSWERED = ("batch_expired", "batch_cancelled")
 """Codes of lines that were never answered and cost nothing."""
 
-_SHARED = ("api_key", "api_base", "api_version", "organization", "extra_headers", "timeout", "max_retries")
-"""Arguments of chat calls that calls about files and batches take, too."""
+_CUSTOM_ID = re.compile(rb'"custom_id"\s*:\s*"(\w+)"')
+"""Finds the id in a line that is otherwise broken; ids are letters and digits."""
 
 
 class Batches:
     """The batches of one backend.
 
     Args:
-        litellm: the package.
-        provider: as LiteLLM names it.
+        client: of OpenAI or Azure; :func:`batch_client` makes one.
         model: for messages.
-        fixed: arguments of ``acompletion`` that are the same for each call.
         composer: says what LiteLLM would send for a request.
         hide: takes secrets out of a text.
     """
 
-    def __init__(
-        self, litellm: Any, provider: str, model: str, fixed: Mapping[str, Any], composer: Offline, hide: Hide
-    ) -> None:
-        self._litellm = litellm
+    def __init__(self, client: Any, model: str, composer: Offline, hide: Hide) -> None:
+        self._client = client
         self._model = model
-        self._shared = {name: fixed[name] for name in _SHARED if name in fixed} | {"custom_llm_provider": provider}
         self._composer = composer
         self._hide = hide
         self._templates: dict[object, Template | None] = {}
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
 
     async def submit(self, requests: Mapping[str, et.Request], tag: str) -> str:
         """Upload the requests and start the batch; return its id.
@@ -75,14 +80,11 @@ class Batches:
                 f"'{self._model}': {len(lines):,} requests make a file of {size / 1e6:,.0f} MB, and a provider batch "
                 f"takes {MOST_BYTES / 1e6:,.0f}: run fewer seeds at a time (--limit), or mode: interactive"
             )
-        file = await self._ask("acreate_file", file=(f"{tag}.jsonl", b"".join(lines)), purpose="batch")
-        batch = await self._ask(
-            "acreate_batch",
-            completion_window="24h",
-            endpoint=ENDPOINT,
-            input_file_id=file.id,
-            metadata={TAG: tag},
-        )
+        with self._explained():
+            file = await self._client.files.create(file=(f"{tag}.jsonl", b"".join(lines)), purpose="batch")
+            batch = await self._client.batches.create(
+                completion_window="24h", endpoint=ENDPOINT, input_file_id=file.id, metadata={TAG: tag}
+            )
         return str(batch.id)
 
     async def find(self, tag: str) -> str | None:
@@ -92,9 +94,10 @@ class Batches:
             RetryableError: a fault that may pass.
             FatalError: the provider does not list batches.
         """
-        async for batch in self._listed():
-            if (getattr(batch, "metadata", None) or {}).get(TAG) == tag:
-                return str(batch.id)
+        with self._explained():
+            async for batch in self._client.batches.list(limit=PAGE):
+                if (getattr(batch, "metadata", None) or {}).get(TAG) == tag:
+                    return str(batch.id)
         return None
 
     async def collect(self, batch: str) -> et.BatchState:
@@ -104,7 +107,8 @@ class Batches:
             RetryableError: a fault that may pass.
             FatalError: the provider does not know the batch.
         """
-        state = await self._ask("aretrieve_batch", batch_id=batch)
+        with self._explained():
+            state = await self._client.batches.retrieve(batch)
         counts = getattr(state, "request_counts", None)
         answered = (getattr(counts, "completed", 0) or 0) + (getattr(counts, "failed", 0) or 0)
         if state.status == "failed":
@@ -137,35 +141,24 @@ class Batches:
         except Exception as error:
             raise _final(explain(error, self._model, self._hide)) from None
 
-    async def _listed(self) -> AsyncIterator[Any]:
-        """Yield the account's batches, the newest first."""
-        after: str | None = None
-        while True:
-            page = await self._ask("alist_batches", limit=PAGE, **({"after": after} if after else {}))
-            batches = list(getattr(page, "data", None) or [])
-            for batch in batches:
-                yield batch
-            if not batches or not getattr(page, "has_more", False):
-                return
-            after = str(batches[-1].id)
-
     async def _results(self, file: str) -> dict[str, et.Reply | errors.BackendError]:
-        content = (await self._ask("afile_content", file_id=file)).content
-        results = {}
+        with self._explained():
+            content = (await self._client.files.content(file)).content
+        results: dict[str, et.Reply | errors.BackendError] = {}
         for line in content.splitlines():
-            if not line.strip():
-                continue
             try:
                 answer = json.loads(line)
-                name, response, error = answer["custom_id"], answer.get("response"), answer.get("error") or {}
+                name, response, error = str(answer["custom_id"]), answer.get("response"), answer.get("error") or {}
                 status = int(response["status_code"]) if response else 0
             except (ValueError, LookupError, TypeError, AttributeError):
-                raise errors.Transient(f"'{self._model}': the file {file} of a batch's results is broken") from None
+                if found := _CUSTOM_ID.search(line):
+                    results[found[1].decode()] = errors.BrokenReply(f"'{self._model}': a line of {file} is broken")
+                continue
             if response:
-                results[str(name)] = await self._result(status, response.get("body"))
+                results[name] = await self._result(status, response.get("body"))
             elif error.get("code") not in UNANSWERED:
                 said = self._hide(str(error.get("message") or error.get("code") or "no answer and no reason"))
-                results[str(name)] = errors.Transient(f"'{self._model}': {said}", unpaid=True)
+                results[name] = errors.Transient(f"'{self._model}': {said}", unpaid=True)
         return results
 
     async def _result(self, status: int, body: Any) -> et.Reply | errors.BackendError:
@@ -180,10 +173,11 @@ class Batches:
         except errors.BackendError as error:
             return error
 
-    async def _ask(self, call: str, **changing: Any) -> Any:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn what the client raises into one of our errors."""
         try:
-            with unreported(self._litellm):
-                return await getattr(self._litellm, call)(**self._shared, **changing)
+            yield
         except Exception as error:
             raise _final(explain(error, self._model, self._hide)) from None
 
@@ -194,6 +188,31 @@ class Batches:
             line = f"line {error.line}: " if getattr(error, "line", None) else ""
             found.append(f"{line}{getattr(error, 'message', None) or getattr(error, 'code', None)}")
         return self._hide("; ".join(found[:5]) or "it gives no reason")
+
+
+def batch_client(provider: str, fixed: Mapping[str, Any]) -> Any:
+    """Return the OpenAI client, or Azure's, for calls about files and batches.
+
+    Args:
+        provider: as LiteLLM names it.
+        fixed: arguments of ``acompletion`` that are the same for each call.
+
+    Raises:
+        Exception: the client's own, such as for want of a key or an address.
+    """
+    openai = importlib.import_module("openai")
+    common = {
+        "api_key": fixed.get("api_key"),
+        "organization": fixed.get("organization") or et.environment().get("OPENAI_ORGANIZATION"),
+        "default_headers": fixed.get("extra_headers"),
+        "timeout": fixed["timeout"],
+        "max_retries": 0,
+        "http_client": openai.DefaultAsyncHttpxClient(verify=tls()),
+    }
+    if provider != "azure":
+        return openai.AsyncOpenAI(base_url=fixed.get("api_base"), **common)
+    version = fixed.get("api_version") or AZURE_VERSION
+    return openai.AsyncAzureOpenAI(azure_endpoint=fixed["api_base"], api_version=version, **common)
 
 
 def _final(error: errors.BackendError) -> errors.BackendError:

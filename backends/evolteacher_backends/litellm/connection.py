@@ -11,7 +11,7 @@ from typing import Any
 import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.litellm import package
-from evolteacher_backends.litellm.batches import PROVIDERS, Batches
+from evolteacher_backends.litellm.batches import PROVIDERS, Batches, batch_client
 from evolteacher_backends.litellm.doors import Door, PublicDoor, direct_door, keys_sent
 from evolteacher_backends.litellm.faults import Hide, explain
 from evolteacher_backends.litellm.offline import Offline, offline
@@ -23,6 +23,8 @@ _BY_ENDING = (
     ("_API_VERSION", "api_version"),
 )
 """How a provider's usual variables end, and the arguments that stand for them."""
+
+_AZURE = {"AZURE_API_KEY": "api_key", "AZURE_API_BASE": "api_base", "AZURE_API_VERSION": "api_version"}
 
 _BY_NAME = {"VERTEXAI_PROJECT": "vertex_project", "VERTEXAI_LOCATION": "vertex_location"}
 
@@ -48,6 +50,8 @@ class Connection:
     async def close(self) -> None:
         """Let go of everything."""
         await self.door.close()
+        if self.batches is not None:
+            await self.batches.close()
         if self.composer is not None:
             await self.composer.close()
         await package.let_go(self.litellm)
@@ -76,6 +80,10 @@ async def connect(litellm: Any, fixed: dict[str, Any], *, batch: bool, direct: b
             "set mode: interactive"
         )
     fixed = _from_dotenv(litellm, provider, fixed)
+    if provider == "azure":
+        environment = et.environment()
+        usual = {argument: environment.get(variable) for variable, argument in _AZURE.items()}
+        fixed = {**{argument: value for argument, value in usual.items() if value}, **fixed}
     for name, value in (("api_key", key), ("api_base", base or _openai_base(litellm, provider))):
         if value and name not in fixed:
             fixed[name] = value
@@ -88,8 +96,11 @@ async def connect(litellm: Any, fixed: dict[str, Any], *, batch: bool, direct: b
         if composer is not None and direct and not batch:
             door = await direct_door(public, composer, litellm, model, provider, fixed, hide)
         if batch and composer is None:
-            raise errors.FatalError(f"backend 'litellm': this LiteLLM composes no batches for {provider}: update it")
-        batches = Batches(litellm, provider, model, fixed, composer, hide) if batch and composer is not None else None
+            raise errors.FatalError(
+                f"backend 'litellm': no batches for {provider} like this: it needs a key and, but for openai, api_base"
+            )
+        client = batch_client(provider, fixed) if batch else None
+        batches = Batches(client, model, composer, hide) if composer is not None and client is not None else None
         keys = tuple(await keys_sent(composer)) if composer is not None else ()
         return Connection(litellm, door or public, batches, keys, composer)
     except BaseException:

@@ -144,7 +144,7 @@ class DirectDoor:
 
         self._proxy = _proxy(url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=_tls() if url.startswith("https:") else True),
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls() if url.startswith("https:") else True),
             timeout=aiohttp.ClientTimeout(total=self._timeout, sock_connect=min(self._timeout, CONNECT_TIMEOUT)),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
@@ -312,7 +312,7 @@ def _proxy(url: str) -> str | None:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def _tls() -> ssl.SSLContext | bool:
+def tls() -> ssl.SSLContext | bool:
     """Return LiteLLM's settings for certificates, which SSL_VERIFY and SSL_CERT_FILE change."""
     with suppress(ImportError, AttributeError):
         found = importlib.import_module("litellm.llms.custom_httpx.http_handler").get_ssl_configuration()

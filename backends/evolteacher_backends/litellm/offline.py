@@ -21,6 +21,9 @@ from evolteacher_backends.litellm.package import unreported
 
 _FAKE_KEY = "evolteacher-looks-whether-this-client-is-used"
 
+AZURE_VERSION = "2024-10-21"
+"""Azure's stable version of the API, where none is given."""
+
 _RECEIVED_HEADERS = ("content-encoding", "content-length", "transfer-encoding", "connection")
 """Headers of an answer that no longer hold for its decoded bytes."""
 
@@ -229,7 +232,7 @@ def _azure_client(fixed: Mapping[str, Any], http: Any) -> Any:
     return openai.AsyncAzureOpenAI(
         api_key=fixed["api_key"],
         azure_endpoint=fixed["api_base"],
-        api_version=fixed.get("api_version") or "2024-10-21",
+        api_version=fixed.get("api_version") or AZURE_VERSION,
         http_client=http,
         max_retries=0,
     )
