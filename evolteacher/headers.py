@@ -25,6 +25,18 @@ MINUTE = 60.0
 _SLACK = 5.0
 """Seconds that a reset may lie beyond the minute, since clocks differ and times are rounded."""
 
+_TOKENS = ("tokens", "input-tokens", "output-tokens")
+
+_NAMES = {
+    kind: (
+        (f"x-ratelimit-limit-{kind}", f"x-ratelimit-reset-{kind}"),
+        (f"anthropic-ratelimit-{kind}-limit", f"anthropic-ratelimit-{kind}-reset"),
+    )
+    for kind in ("requests", *_TOKENS)
+}
+"""Kind of limit -> the headers that name it and its reset. Every answer is asked for all of them, so that what is not
+there must cost nothing."""
+
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds that a provider asks to wait; None where it names none that can be read.
@@ -57,16 +69,17 @@ def rate_limits(headers: Mapping[str, str]) -> RateLimits | None:
         headers: of the answer; names in lower case, or a mapping that ignores case.
     """
     requests = _limit(headers, "requests")
-    tokens = [limit for kind in ("tokens", "input-tokens", "output-tokens") if (limit := _limit(headers, kind))]
+    tokens = [limit for kind in _TOKENS if (limit := _limit(headers, kind))]
     return RateLimits(requests, min(tokens)) if tokens else RateLimits(requests) if requests else None
 
 
 def _limit(headers: Mapping[str, str], kind: str) -> float | None:
-    for dialect in ("x-ratelimit-{part}-{kind}", "anthropic-ratelimit-{kind}-{part}"):
-        limit = _number(headers.get(dialect.format(part="limit", kind=kind)))
-        reset = _time_ahead(headers.get(dialect.format(part="reset", kind=kind)))
-        if limit and (reset is None or reset <= MINUTE + _SLACK):
-            return limit
+    for limit_name, reset_name in _NAMES[kind]:
+        limit = _number(headers.get(limit_name))
+        if limit:
+            reset = _time_ahead(headers.get(reset_name))
+            if reset is None or reset <= MINUTE + _SLACK:
+                return limit
     return None
 
 

@@ -39,6 +39,25 @@ _MOST_SHAPES = 256
 """Samplings that are remembered: a plugin may give each of its calls a seed of its own."""
 
 
+class _Line:
+    """An open backend's line to its server: what each call needs, behind one attribute, since pydantic's are slow.
+
+    Args:
+        channel: to the server.
+        asked: what all requests have in common.
+
+    Attributes:
+        shapes: the requests of each sampling.
+    """
+
+    __slots__ = ("asked", "channel", "shapes")
+
+    def __init__(self, channel: Channel, asked: Asked) -> None:
+        self.channel = channel
+        self.asked = asked
+        self.shapes: dict[et.Sampling, Shape] = {}
+
+
 class OpenAICompatible(et.Backend, name="openai-compatible"):
     """Answer over HTTP with OpenAI, a server of your own (vLLM, llama.cpp, Ollama, LM Studio), or a provider like them.
 
@@ -83,10 +102,8 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
         5.0, ge=0, allow_inf_nan=False, description="Seconds that a server is given to come up before the first call."
     )
 
-    _channel: Channel | None = PrivateAttr(None)
     _secrets: tuple[str, ...] = PrivateAttr(())
-    _shapes: dict[et.Sampling, Shape] = PrivateAttr(default_factory=dict)
-    _asked: Asked | None = PrivateAttr(None)
+    _line: _Line | None = PrivateAttr(None)
 
     @field_validator("base_url")
     @classmethod
@@ -184,7 +201,7 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
             if isinstance(error, errors.BackendError):
                 self._scrub(error)
             raise
-        self._channel, self._asked = channel, asked
+        self._line = _Line(channel, asked)
 
     async def complete(self, request: et.Request) -> et.Reply:
         """Ask the server once; what its error answers become is told by the functions of ``openai_api.faults``.
@@ -198,14 +215,14 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
             BadReply: ``max_tokens`` was used up before the answer began, or the server does not take this one request.
             FatalError: no request can succeed.
         """
-        channel, asked = self._channel, self._asked
-        if channel is None or asked is None:
+        line = self._line
+        if line is None:
             raise errors.FatalError(f"{_WHO} is not open")
-        shape = self._shapes.get(request.sampling) or self._shape(request.sampling, asked)
+        shape = line.shapes.get(request.sampling) or self._shape(request.sampling, line)
         body = shape.body(request.messages)
         started = time.perf_counter()
         try:
-            answer = await channel.ask(body)
+            answer = await line.channel.ask(body)
             if answer.status >= 300:
                 raise explain(read_complaint(answer.status, answer.data, shape.asked), answer.headers, shape.asked)
             reply = read_reply(answer.data, answer.headers, shape.asked, time.perf_counter() - started)
@@ -217,17 +234,16 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
 
     async def close(self) -> None:
         """Drop the connections; what is still being asked fails. Safe to call twice."""
-        channel, self._channel = self._channel, None
-        self._shapes.clear()
-        if channel is not None:
-            await channel.close()
+        line, self._line = self._line, None
+        if line is not None:
+            await line.channel.close()
 
-    def _shape(self, sampling: et.Sampling, asked: Asked) -> Shape:
-        if len(self._shapes) >= _MOST_SHAPES:
-            self._shapes.clear()
+    def _shape(self, sampling: et.Sampling, line: _Line) -> Shape:
+        if len(line.shapes) >= _MOST_SHAPES:
+            line.shapes.clear()
         cut_at = sampling.stop if "stop" in self.drop else ()
-        common = replace(asked, max_tokens=sampling.max_tokens, cut_at=cut_at)
-        shape = self._shapes[sampling] = Shape(common, self.body, sampling, self.drop)
+        asked = replace(line.asked, max_tokens=sampling.max_tokens, cut_at=cut_at)
+        shape = line.shapes[sampling] = Shape(asked, self.body, sampling, self.drop)
         return shape
 
     def _scrub(self, error: errors.BackendError) -> None:

@@ -298,8 +298,8 @@ def _not_found(complaint: Complaint, asked: Asked, said: str) -> errors.NoSuchMo
     base = asked.url.partition("?")[0].removesuffix("/chat/completions")
     tail = "" if base.endswith("/v1") else ", most of which end in /v1"
     return errors.NoSuchModel(
-        f"{_ended(said)} Either the server has no model '{asked.model}', or nothing is at {asked.url}: look at model and "
-        f"at base_url{tail}.{near_models(asked.model, asked.models)}"
+        f"{_ended(said)} Either the server has no model '{asked.model}', or nothing is at {asked.url}: look at model "
+        f"and at base_url{tail}.{near_models(asked.model, asked.models)}"
     )
 
 
