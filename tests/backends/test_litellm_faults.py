@@ -114,6 +114,8 @@ class TestBothDoors:
         """One way of LiteLLM's goes through the OpenAI client, the other over its own HTTP handler."""
         timeout = 0.3 if fault == "hang" else 30.0
         text = f"hello [[fault:{fault}]]"
+        if fault == "400":  # see below
+            _ = [await ask("hello", way, model=model) for way in (True, False)]
         direct, public = [await outcome(ask(text, way, timeout, model=model)) for way in (True, False)]
         expected = OUTCOMES[fault]
         if isinstance(expected, str):
@@ -148,6 +150,15 @@ class TestBothDoors:
             with pytest.raises(errors.Refused) as caught:
                 await ask(f"x [[fault:{fault}]]", direct)
             assert caught.value.usage.prompt_tokens > 0 and caught.value.usage.completion_tokens > 0
+
+    @pytest.mark.parametrize("direct", [True, False])
+    async def test_a_request_that_is_not_taken_stops_the_run_until_one_was_answered(self, ask, direct):
+        """Else a wrong option would have every seed rejected, for good."""
+        with pytest.raises(errors.FatalError, match="So would all other requests be refused: compare model, extra"):
+            await ask("x [[fault:400]]", direct)
+        await ask("hello", direct)
+        with pytest.raises(errors.BadReply):
+            await ask("x [[fault:400]]", direct)
 
     @pytest.mark.parametrize("direct", [True, False])
     @pytest.mark.parametrize("told", ["seconds", "date", "milliseconds", "none"])

@@ -158,7 +158,6 @@ class ApiConformance(BackendConformance):
     deterministic = True
     heeds_stop = False  # the provider knows no stop texts
     max_tokens = 32
-    unwelcome = errors.BadReply
 
     @pytest.fixture(autouse=True)
     def healthy(self, provider, monkeypatch):
@@ -208,7 +207,7 @@ class ApiConformance(BackendConformance):
             "a filtered answer": (failing("content-filter"), errors.Refused),
             "a refusal": (failing("refusal"), errors.Refused),
             "no money left": (failing("quota"), errors.FatalError),
-            "a request that it does not take": (failing("400"), self.unwelcome),
+            "a request that it does not take": (failing("400"), errors.FatalError),  # as long as none was answered
         }
 
 
@@ -222,14 +221,16 @@ class TestLiteLLM(ApiConformance):
         given = {"api_key": "env:THE_KEY", "timeout": 20, "direct": self.direct, **options}
         return LiteLLM(model=f"openai/{model}", api_base=url, **given)
 
+    @pytest.fixture
+    def batches(self, provider):
+        return self.make(provider.url, mode="batch")
+
 
 class TestLiteLLMOverItsOwnConnections(TestLiteLLM):
     direct = False
 
 
 class TestOpenAICompatible(ApiConformance):
-    unwelcome = errors.FatalError  # as long as no request was answered: so would all others be refused
-
     def make(self, url, **options):
         given = {"model": MODEL, "api_key": "env:THE_KEY", "timeout": 20, "patience": 0.2, **options}
         return OpenAICompatible(base_url=url, **given)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
@@ -13,6 +13,9 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.litellm import prices
 from evolteacher_backends.litellm.options import check_address, check_extra, names_a_secret, references, resolve
+
+if TYPE_CHECKING:
+    from evolteacher_backends.litellm.connection import Connection
 
 
 class LiteLLM(et.Backend, name="litellm"):
@@ -116,10 +119,22 @@ class LiteLLM(et.Backend, name="litellm"):
         Raises:
             BrokenReply: no choices, or a body that is not the API's.
             Refused: the content policy cut or refused the answer.
+            FatalError: the provider does not take the request, and has answered none of this sampling yet.
         """
-        if self._open is None:
+        opened: Connection | None = self._open
+        if opened is None:
             raise errors.FatalError("backend 'litellm' is not open")
-        reply: et.Reply = await self._open.door.complete(request)
+        try:
+            reply = await opened.door.complete(request)
+        except errors.BadReply as error:
+            if request.sampling in opened.answered:
+                raise
+            raise errors.FatalError(
+                f"{error}. So would all other requests be refused: compare model, extra and sampling with what this "
+                "provider takes; extra: {drop_params: true} leaves out what LiteLLM knows that it does not take"
+            ) from None
+        if request.sampling not in opened.answered:
+            opened.remember(request.sampling)
         return reply
 
     async def submit(self, requests: Mapping[str, et.Request], tag: str) -> str:

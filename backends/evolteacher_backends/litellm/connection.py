@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import evolteacher as et
@@ -15,6 +15,9 @@ from evolteacher_backends.litellm.batches import PROVIDERS, Batches, batch_clien
 from evolteacher_backends.litellm.doors import Door, PublicDoor, direct_door, keys_sent
 from evolteacher_backends.litellm.faults import Hide, explain
 from evolteacher_backends.litellm.offline import Offline, offline
+
+MOST_SAMPLINGS = 256
+"""Samplings that are remembered; a run has a few, but for one that draws a seed for each request."""
 
 _BY_ENDING = (
     ("_API_KEY", "api_key"),
@@ -39,6 +42,7 @@ class Connection:
         batches: None where ``mode`` is ``interactive``.
         keys: what is sent as a key.
         composer: LiteLLM without its network, where it lends itself to that.
+        answered: samplings of which a request was answered, so that the provider takes what they have in common.
     """
 
     litellm: Any
@@ -46,6 +50,13 @@ class Connection:
     batches: Batches | None
     keys: tuple[str, ...]
     composer: Offline | None
+    answered: set[et.Sampling] = field(default_factory=set)
+
+    def remember(self, sampling: et.Sampling) -> None:
+        """Note that a request of this sampling was answered."""
+        if len(self.answered) >= MOST_SAMPLINGS:
+            self.answered.clear()
+        self.answered.add(sampling)
 
     async def close(self) -> None:
         """Let go of everything."""
