@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from loopback.chance import Draw
 from loopback.chat import MARKER
 from loopback.limiter import retry_after
 from loopback.settings import At, Settings
@@ -135,17 +135,6 @@ class Hit:
     fault: str
     at: At | None = None
     retry_after: float | None = None
-
-
-class Draw:
-    """Random numbers of the nth request of a body: the same at every run, whatever came before."""
-
-    def __init__(self, seed: int, digest: bytes, nth: int) -> None:
-        self._bytes = hashlib.blake2b(b"%d %d " % (seed, nth) + digest, digest_size=24).digest()
-
-    def unit(self, index: int) -> float:
-        """Return the number of this index (0 to 2), in (0, 1)."""
-        return (int.from_bytes(self._bytes[8 * index : 8 * index + 6], "big") + 0.5) / 2**48
 
 
 class FaultPlan:

@@ -9,18 +9,16 @@ import time
 from collections import deque
 from dataclasses import replace
 from functools import partial
-from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from loopback import chat as chats
 from loopback.batches import Batches, Line, Reply
+from loopback.chance import Draw, latency
 from loopback.counters import Counters
-from loopback.faults import BODIES, ERRORS, ON_THE_WIRE, Draw, Error, FaultPlan, error_answer, misbehave
+from loopback.faults import BODIES, ERRORS, ON_THE_WIRE, Error, FaultPlan, error_answer, misbehave
 from loopback.limiter import Limits, Refusal, retry_after
 from loopback.settings import Settings
 from loopback.wire import Answer, Connection, Request, response
-
-_STANDARD = NormalDist()
 
 
 class Decided(NamedTuple):
@@ -157,18 +155,12 @@ class Service:
         draw = Draw(settings.seed, chat.digest, nth)
         hit = self._plan.chat(chat.last, chat.digest, draw)
         good = chats.body(chat, completion)
+        delay = latency(settings.latency, settings.latency_sigma, draw)
         if hit is not None:
             answer = misbehave(hit, good, headers, settings, draw, authorization)
-            answer.delay = self._latency(draw)
+            answer.delay = delay
             return Decided(hit.fault, answer)
-        return Decided("ok", Answer(response(200, good, headers), delay=self._latency(draw)), chat.digest)
-
-    def _latency(self, draw: Draw) -> float:
-        settings = self.settings
-        if not settings.latency or not settings.latency_sigma:
-            return settings.latency
-        sigma = settings.latency_sigma
-        return math.exp(math.log(settings.latency) - sigma**2 / 2 + sigma * _STANDARD.inv_cdf(draw.unit(2)))
+        return Decided("ok", Answer(response(200, good, headers), delay=delay), chat.digest)
 
     def _limited(self, refusal: Refusal, headers: bytes) -> Answer:
         if math.isinf(refusal.wait):

@@ -177,10 +177,10 @@ def test_no_listening(provider):
             dial(provider)
     provider.listen_again()
     assert ask(provider, "hello").status == 200
-    provider.stop_listening(0.2, drop=False)
+    provider.stop_listening(0.5, drop=False)
     with pytest.raises(ConnectionRefusedError):
         dial(provider)
-    time.sleep(0.3)
+    time.sleep(0.6)
     assert ask(provider, "hello").status == 200
 
 
