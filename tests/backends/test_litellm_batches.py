@@ -3,10 +3,12 @@
 import asyncio
 import importlib.util
 import json
+import re
 import uuid
 
 import aiohttp
 import pytest
+from aiohttp import web
 from loopback import Provider, digest
 
 import evolteacher as et
@@ -231,12 +233,48 @@ async def test_providers_without_batches(opened, model):
         await opened(model=model)
 
 
-async def test_azure(opened, provider):
-    """Its addresses are its own; what goes up is the same."""
-    backend = await opened(model="azure/my-deployment", extra={"api_version": "2024-10-21"})
-    assert backend.in_batches()
-    line = await backend._open.batches._line("x", requests("task")["id0"])
-    assert json.loads(line)["body"]["model"] == "my-deployment"
+@pytest.fixture
+async def azure(provider):
+    """Azure's addresses and its header for keys, before the same provider; yields the resource's address."""
+    seen = []
+
+    async def forward(request):
+        seen.append(request.path_qs)
+        path = re.sub(r"^/openai(/deployments/[^/]+)?(/v1)?", "", request.path)
+        kept = {name: value for name, value in request.headers.items() if name in ("Content-Type",)}
+        headers = {**kept, "Authorization": f"Bearer {request.headers['api-key']}"}
+        async with aiohttp.ClientSession() as session:
+            body = await request.read()
+            async with session.request(request.method, provider.url + path, data=body, headers=headers) as answer:
+                kind = answer.headers["Content-Type"]
+                return web.Response(status=answer.status, body=await answer.read(), headers={"Content-Type": kind})
+
+    app = web.Application(client_max_size=2**24)
+    app.router.add_route("*", "/{path:.*}", forward)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}", seen
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("from_environment", [True, False])
+async def test_azure(opened, azure, monkeypatch, from_environment):
+    """Calls and batches at Azure's addresses, with what options say, or Azure's usual variables."""
+    base, seen = azure
+    options = {"model": "azure/my-deployment", "api_base": base, "extra": {"api_version": "2024-10-21"}}
+    if from_environment:
+        for name, value in (("KEY", KEY), ("BASE", base), ("VERSION", "2024-10-21")):
+            monkeypatch.setenv(f"AZURE_API_{name}", value)
+        options = {"model": "azure/my-deployment", "api_key": None, "api_base": None}
+    backend = await opened(**options)
+    state = await collected(backend, await backend.submit(requests("a", "b"), "t"))
+    assert [type(each) for each in state.results.values()] == [et.Reply, et.Reply]
+    assert await backend.find("t") is not None
+    calls = await opened(**{**options, "mode": "interactive"})
+    assert KEY in calls.secrets()
+    assert (await calls.complete(requests("a")["id0"])).text == state.results["id0"].text
+    assert len(seen) >= 6 and all("api-version=2024-10-21" in path for path in seen)
 
 
 async def test_interactive_backends_submit_nothing(opened):

@@ -10,15 +10,12 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from loopback import Provider
 
 import evolteacher as et
 from evolteacher import errors
-from evolteacher_backends.litellm import LiteLLM
-from evolteacher_backends.litellm.reading import read_ordinary
-from evolteacher_backends.litellm.template import AWKWARD, Template
+from evolteacher_backends.litellm import LiteLLM, doors
+from evolteacher_backends.litellm.template import AWKWARD
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed"
@@ -127,22 +124,12 @@ class TestRequests:
         backend = await opened()
         reply = await backend.complete(request(text))
         assert reply.text and json.loads(provider.log()[0]["body"])["messages"][0]["content"] == text
+        assert backend._open.door._templates == {}
 
     async def test_lone_surrogates_are_sent_as_json_can(self, opened, provider):
         reply = await (await opened()).complete(request("a\ud800b"))
         assert reply.text
         assert json.loads(provider.log()[0]["body"])["messages"][0]["content"] == "a\ud800b"
-
-    @given(texts=st.lists(st.text(), min_size=1, max_size=4), tail=st.text())
-    def test_a_template_holds_any_text(self, texts, tail):
-        marks = [f"mark{number}" for number in range(len(texts))]
-        body = json.dumps({"messages": [{"content": mark} for mark in marks], "tail": tail}).encode()
-        rest, pieces = body, []
-        for mark in marks:
-            before, _, rest = rest.partition(f'"{mark}"'.encode())
-            pieces.append(before)
-        filled = json.loads(Template("u", {}, (*pieces, rest)).fill(texts))
-        assert filled == {"messages": [{"content": text} for text in texts], "tail": tail}
 
     @BOTH
     async def test_a_model_that_takes_no_top_p_says_what_to_do(self, opened, provider, direct):
@@ -158,6 +145,16 @@ class TestRequests:
             await backend.complete(request("x", et.Sampling(seed=seed)))
         seeds = [json.loads(sent["body"])["seed"] for sent in provider.log()]
         assert seeds == list(range(20, 70))
+        assert len(backend._open.door._templates) <= doors.MOST_TEMPLATES < 70
+
+    @BOTH
+    async def test_thoughts_in_tags_are_no_part_of_the_text(self, opened, provider, direct):
+        provider.configure(answer="<think>{words}</think>Sort {words}.")
+        try:
+            reply = await (await opened(direct=direct)).complete(request("hello"))
+        finally:
+            provider.configure(answer=ANSWER)
+        assert reply.text.startswith("Sort ") and "think" not in reply.text
 
 
 class TestWhichDoor:
@@ -184,12 +181,22 @@ class TestWhichDoor:
 
     async def test_a_token_that_expires_is_litellms_to_renew(self, opened, monkeypatch):
         """A key that neither options nor environment hold was made by LiteLLM, and may have to be made again."""
+        from evolteacher_backends.litellm.package import import_litellm
         from evolteacher_backends.litellm.template import lasting
 
         assert lasting({"Authorization": f"Bearer {KEY}"}, [KEY])
         assert lasting({"Authorization": "Bearer fake-api-key"}, [])
         assert not lasting({"Authorization": "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"}, [KEY])
         assert not lasting({"api-key": "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9"}, [KEY])
+        options = {"model": "openrouter/a/b", "api_key": None}
+        monkeypatch.setenv("OPENROUTER_API_KEY", KEY)
+        assert door(await opened(**options)) == "direct"
+        monkeypatch.delenv("OPENROUTER_API_KEY")
+        monkeypatch.setattr(import_litellm(), "openrouter_key", "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9")
+        backend = await opened(**options)
+        assert door(backend) == "public"
+        assert "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9" in backend.secrets()
+        assert (await opened(model="hosted_vllm/x", api_key=None)).secrets() == ()
 
     async def test_who_listens_to_litellm_is_heard(self, opened, monkeypatch):
         from evolteacher_backends.litellm.package import CALLBACKS, import_litellm
@@ -223,7 +230,6 @@ class TestWhichDoor:
     )
     async def test_where_litellm_reads_otherwise_the_direct_door_stays_shut(self, monkeypatch, changed):
         """The check that opens it, on a LiteLLM that changes what it reads."""
-        from evolteacher_backends.litellm import doors
         from evolteacher_backends.litellm.offline import Received, offline
         from evolteacher_backends.litellm.package import import_litellm, let_go, take
 
@@ -242,53 +248,6 @@ class TestWhichDoor:
         assert await doors._read_alike(Otherwise(), changing) is None
         await composer.close()
         await let_go(litellm)
-
-
-def answer(content="Sort.", finish="stop", usage=None, **message):
-    usage = {"prompt_tokens": 1, "completion_tokens": 2} if usage is None else usage
-    choice = {"index": 0, "message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}
-    return {"id": "a", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
-
-
-class TestReading:
-    def test_an_ordinary_answer(self):
-        found = read_ordinary(json.dumps(answer(" é 🙂\n", "length")).encode())
-        assert found == et.Reply(" é 🙂\n", et.Usage(1, 2), "length", "m")
-
-    def test_a_cost_by_the_providers_own_word(self):
-        usage = {"prompt_tokens": 1, "completion_tokens": 2, "cost": 0.25}
-        assert read_ordinary(json.dumps(answer(usage=usage)).encode()).cost == 0.25
-
-    @pytest.mark.parametrize(
-        "body",
-        [
-            b"", b"x", b"[1]", b'"x"', b"null", b"{}", b'{"choices": []}', b'{"choices": [null]}', b"\xff",
-            *(
-                json.dumps(each).encode()
-                for each in (
-                    answer(None), answer(""), answer(" \n"), answer(["parts"]), answer(7),
-                    answer(finish="content_filter"), answer(finish="tool_calls"), answer(finish=None),
-                    answer(finish="eos"), answer("<think>a</think>b"),
-                    answer(usage=None) | {"usage": None}, answer(usage={}), answer(usage={"prompt_tokens": 1}),
-                    answer(usage={"prompt_tokens": "1", "completion_tokens": 2}),
-                    answer(usage={"prompt_tokens": True, "completion_tokens": 2}),
-                    answer(usage={"prompt_tokens": -1, "completion_tokens": 2}), answer() | {"error": {"code": 1}},
-                    answer() | {"choices": [{"message": "x"}]}, answer() | {"usage": [1]},
-                )
-            ),
-        ],
-    )  # fmt: skip
-    def test_what_is_not_ordinary_is_left_to_litellm(self, body):
-        assert read_ordinary(body) is None
-
-    @BOTH
-    async def test_thoughts_in_tags_are_no_part_of_the_text(self, opened, provider, direct):
-        provider.configure(answer="<think>{words}</think>Sort {words}.")
-        try:
-            reply = await (await opened(direct=direct)).complete(request("hello"))
-        finally:
-            provider.configure(answer=ANSWER)
-        assert reply.text.startswith("Sort ") and "think" not in reply.text
 
 
 class TestManyAtOnce:
@@ -321,11 +280,17 @@ class TestManyAtOnce:
         assert len({text for _ in range(2) for text in asyncio.run(twice())}) == 1
 
     @BOTH
-    async def test_closing_one_leaves_the_other_open(self, opened, direct):
+    async def test_closing_one_leaves_the_other_open(self, opened, provider, direct):
         one, other = await opened(direct=direct), await opened(direct=direct)
         await other.complete(request("hello"))
-        await one.close()
-        assert (await other.complete(request("hello"))).text
+        provider.configure(latency=0.3)
+        try:
+            asking = asyncio.create_task(other.complete(request("hello")))
+            await asyncio.sleep(0.1)
+            await one.close()
+            assert (await asking).text and (await other.complete(request("hello"))).text
+        finally:
+            provider.configure(latency=0.0)
 
     def test_a_process_ends_without_a_word(self, provider):
         """In development mode, where each socket, task and coroutine left behind is said."""

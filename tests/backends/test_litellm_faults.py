@@ -3,7 +3,10 @@
 import asyncio
 import importlib.util
 import inspect
+import shutil
 import socket
+import ssl
+import subprocess
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +19,9 @@ from loopback.faults import FAULTS
 import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.litellm import LiteLLM
+from evolteacher_backends.litellm.doors import read_by_litellm
 from evolteacher_backends.litellm.faults import KINDS, explain, explain_connection
+from evolteacher_backends.litellm.offline import Received
 
 installed = pytest.mark.skipif(
     importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed"
@@ -288,11 +293,30 @@ class TestMapping:
         assert type(explain(Failure(text, 429, llm_provider="gemini"), "m", str)) is errors.RateLimited
         assert type(explain(Failure(text, 429, llm_provider="openai"), "m", str)) is errors.FatalError
 
-    def test_a_package_that_a_provider_needs(self):
+    @pytest.mark.parametrize("cause", [ImportError, ModuleNotFoundError])
+    def test_a_package_that_a_provider_needs(self, cause):
         """LiteLLM wraps it as if a connection had failed, and asking again would not bring it."""
         failure = type("APIConnectionError", (Failure,), {})("No module named 'boto3'", 500)
-        failure.__context__ = ModuleNotFoundError("No module named 'boto3'")
+        failure.__context__ = cause("No module named 'boto3'")
         assert type(explain(failure, "m", str)) is errors.FatalError
+
+    @pytest.mark.parametrize(
+        ("status", "body", "cls", "unpaid"),
+        [
+            (200, b"{}", errors.BrokenReply, False),
+            (200, b"<html>", errors.BrokenReply, False),
+            (200, b'{"error": {"message": "upstream failed"}}', errors.Transient, False),
+            (500, b"{}", errors.Transient, True),
+        ],
+    )
+    async def test_what_litellm_cannot_read_and_says_in_new_words(self, status, body, cls, unpaid):
+        class Composer:
+            async def read(self, received, changing):
+                raise Failure("in words that nobody knows", 500)
+
+        with pytest.raises(errors.BackendError) as caught:
+            await read_by_litellm(Composer(), Received(status, {}, body), {}, "m", str)
+        assert (type(caught.value), caught.value.unpaid) == (cls, unpaid)
 
     def test_prefixes_go_and_long_texts_are_cut(self):
         text = "litellm.RateLimitError: RateLimitError: OpenAIException - Slow down" + "." * 1000
@@ -334,30 +358,23 @@ class TestMapping:
     def test_a_mistake_of_ours_is_no_fault_of_a_connection(self):
         assert explain_connection(KeyError("x"), "m", 5.0, str) is None
 
+    @installed
+    @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl, which makes the certificate, is not here")
     async def test_a_certificate_that_nobody_vouches_for(self, tmp_path, monkeypatch):
         """Asking again would not help: the run stops, and the message says how to trust it."""
-        import ssl
-        import subprocess
-
-        files = [str(tmp_path / name) for name in ("key.pem", "cert.pem")]
-        made = subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",
-             "-keyout", files[0], "-out", files[1]],
-            capture_output=True,
-        )  # fmt: skip
-        if made.returncode:
-            pytest.skip("openssl makes no certificate here")
+        key, certificate = (str(tmp_path / name) for name in ("key.pem", "cert.pem"))
+        subject = ["-subj", "/CN=localhost", "-days", "2", "-nodes", "-newkey", "rsa:2048"]
+        command = ["openssl", "req", "-x509", *subject, "-keyout", key, "-out", certificate]
+        subprocess.run(command, capture_output=True, check=True)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(files[1], files[0])
-        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
-        base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        context.load_cert_chain(certificate, key)
         monkeypatch.setenv("SOME_VARIABLE", KEY)
-        pytest.importorskip("litellm", exc_type=ImportError)
-        for direct in (True, False):
-            backend = LiteLLM(model="openai/x", api_key="env:SOME_VARIABLE", api_base=base, direct=direct)
-            await backend.open(et.Workload())
-            with pytest.raises(errors.FatalError, match="SSL_CERT_FILE"):
-                await backend.complete(et.Request((et.Message("user", "x"),)))
-            await backend.close()
-        server.close()
-        await server.wait_closed()
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+        async with server:
+            base = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            for direct in (True, False):
+                backend = LiteLLM(model="openai/x", api_key="env:SOME_VARIABLE", api_base=base, direct=direct)
+                await backend.open(et.Workload())
+                with pytest.raises(errors.FatalError, match="SSL_CERT_FILE"):
+                    await backend.complete(et.Request((et.Message("user", "x"),)))
+                await backend.close()

@@ -15,6 +15,7 @@ from evolteacher_backends.litellm.batches import PROVIDERS, Batches, batch_clien
 from evolteacher_backends.litellm.doors import Door, PublicDoor, direct_door, keys_sent
 from evolteacher_backends.litellm.faults import Hide, explain
 from evolteacher_backends.litellm.offline import Offline, offline
+from evolteacher_backends.litellm.template import LONGEST_PLACEHOLDER
 
 MOST_SAMPLINGS = 256
 """Samplings that are remembered; a run has a few, but for one that draws a seed for each request."""
@@ -40,7 +41,7 @@ class Connection:
         litellm: the package.
         door: the way for single calls.
         batches: None where ``mode`` is ``interactive``.
-        keys: what is sent as a key.
+        keys: what is sent as a key, without what LiteLLM sends where there is none.
         composer: LiteLLM without its network, where it lends itself to that.
         answered: samplings of which a request was answered, so that the provider takes what they have in common.
     """
@@ -104,7 +105,7 @@ async def connect(litellm: Any, fixed: dict[str, Any], *, batch: bool, direct: b
     try:
         public = PublicDoor(litellm, model, fixed, hide)
         composer = await _composer(litellm, fixed, model, hide)
-        if composer is not None and direct and not batch:
+        if composer is not None and composer.genuine and direct and not batch:
             door = await direct_door(public, composer, litellm, model, provider, fixed, hide)
         if batch and composer is None:
             raise errors.FatalError(
@@ -112,7 +113,8 @@ async def connect(litellm: Any, fixed: dict[str, Any], *, batch: bool, direct: b
             )
         client = batch_client(provider, fixed) if batch else None
         batches = Batches(client, model, composer, hide) if composer is not None and client is not None else None
-        keys = tuple(await keys_sent(composer)) if composer is not None else ()
+        sent = await keys_sent(composer) if composer is not None and composer.genuine else []
+        keys = tuple(key for key in {*sent, str(fixed.get("api_key"))} if len(key) >= LONGEST_PLACEHOLDER)
         return Connection(litellm, door or public, batches, keys, composer)
     except BaseException:
         if door is not None:

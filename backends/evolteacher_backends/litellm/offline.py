@@ -86,9 +86,14 @@ class Offline:
         fixed: arguments of ``acompletion`` that are the same for each call.
         client: what LiteLLM is given as its client.
         http: the ``httpx.AsyncClient`` in it.
+
+    Attributes:
+        genuine: requests carry the real address and key. Not so where LiteLLM keeps the client that it is given, as for
+            Azure, since it would hand it to real calls with the same key.
     """
 
     def __init__(self, litellm: Any, fixed: Mapping[str, Any], client: Any, http: Any) -> None:
+        self.genuine = fixed.get("api_key") != _FAKE_KEY
         self._litellm = litellm
         self._fixed = dict(fixed)
         self._client = client
@@ -133,6 +138,11 @@ class Offline:
                 asking.exception()
                 raise
 
+    def kept(self) -> bool:
+        """Whether LiteLLM has put the client among those that it uses for later calls."""
+        cache = getattr(getattr(self._litellm, "in_memory_llm_clients_cache", None), "cache_dict", {})
+        return any(client is self._client for client in cache.values())
+
     async def close(self) -> None:
         """Close the client, which holds no connection."""
         await self._http.aclose()
@@ -162,6 +172,8 @@ async def offline(litellm: Any, fixed: Mapping[str, Any]) -> Offline | None:
             except Exception:  # this kind is not the one: whatever LiteLLM says of it
                 await tried.close()
                 continue
+            if tried.kept():
+                return tried
             await tried.close()
             return await _made(litellm, make, fixed, strict=True)
     return None
