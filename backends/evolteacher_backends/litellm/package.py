@@ -14,7 +14,7 @@ from typing import Any
 
 from evolteacher import errors
 
-_CHATTER = (r"Item '\w+' on TypedDict class", r"Pydantic serializer warnings")
+_CHATTER = (r"Items? '.*' on TypedDict class", r"Pydantic serializer warnings")
 """Warnings of pydantic about classes of LiteLLM's, which no user can mend."""
 
 PATIENCE = 5.0
@@ -44,15 +44,15 @@ def import_litellm() -> Any:
     os.environ.setdefault("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     # Else it looks for a .env file and puts what it finds into this process's environment.
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    # For good, and not for the import alone: pydantic builds many of these classes when they are first used.
+    for message in _CHATTER:
+        warnings.filterwarnings("ignore", message, UserWarning)
     try:
         import litellm
     except ModuleNotFoundError as error:
         if error.name != "litellm":
             raise
         raise errors.MissingExtra("backend 'litellm'", "litellm") from None
-    # Not in the import: pydantic builds these classes when they are first used.
-    for message in _CHATTER:
-        warnings.filterwarnings("ignore", message, UserWarning)
     litellm.suppress_debug_info = True  # else it prints an appeal for feedback at every error
     if "LITELLM_LOG" not in os.environ:  # what matters is raised; its log repeats requests
         logging.getLogger("LiteLLM").setLevel(logging.CRITICAL)

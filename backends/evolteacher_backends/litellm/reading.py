@@ -67,7 +67,8 @@ def reply_of(answer: Any, model: str, hide: Hide) -> et.Reply:
     text = choice.message.content or ""
     counted = getattr(answer, "usage", None)
     usage = et.Usage(getattr(counted, "prompt_tokens", 0) or 0, getattr(counted, "completion_tokens", 0) or 0)
-    refusal = (getattr(choice.message, "provider_specific_fields", None) or {}).get("refusal")
+    special = getattr(choice.message, "provider_specific_fields", None) or {}
+    refusal = special.get("refusal") or getattr(choice.message, "refusal", None)
     if choice.finish_reason == "content_filter" or (refusal and not text):
         raise errors.Refused(hide(f"'{model}': {refusal or 'cut by the content filter'}"), usage)
     headers = (getattr(answer, "_hidden_params", None) or {}).get("additional_headers")
