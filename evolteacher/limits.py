@@ -30,7 +30,7 @@ class Limits(Rates):
     """What every provider is held to, each by itself. Backends that share a key share one provider's limit."""
 
     retries: int = Field(8, ge=0, description="How often a call that met a passing fault is asked again.")
-    first_wait: float = Field(1.0, gt=0, description="Seconds before the first retry; doubled each time, with jitter.")
+    first_wait: float = Field(0.5, gt=0, description="Seconds before the first retry; doubled each time, with jitter.")
     longest_wait: float = Field(
         60.0, gt=0, description="Most seconds between two tries, unless the provider asks for more."
     )

@@ -16,7 +16,7 @@ from evolteacher.messages import ROLES
 from evolteacher.recipe import Recipe
 from evolteacher.shipped import recipe_names, shipped_folder
 
-NAMES = ["evol-teacher", "quickstart", "wizardcoder"]
+NAMES = ["evol-teacher", "mixed", "quickstart", "wizardcoder", "wizardcoder-vllm"]
 FIVE = ["add-constraints", "rare-requirement", "more-steps", "misdirection", "complexity"]
 SEEDS = "seeds/quickstart.jsonl"
 
@@ -34,7 +34,7 @@ def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {use.label: use.on for use in recipe.filters}
 
 
-def test_three_recipes_ship(catalog):
+def test_five_recipes_ship(catalog):
     assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == NAMES
     assert set(NAMES) <= set(recipe_names(catalog))
 
@@ -96,6 +96,23 @@ def test_wizardcoder_has_the_papers_rules(catalog):
     assert places(recipe)["few-words"] == ("instruction",)
     assert [use.label for use in recipe.filters if use.component.asks()] == ["no-gain"]
     assert recipe.sampling.of("evolve") == et.Sampling(1.0, 0.9, 2048)
+
+
+def test_wizardcoder_vllm_is_wizardcoder_on_one_local_model(catalog):
+    recipe = Recipe.load("wizardcoder-vllm", catalog=catalog)
+    other = Recipe.load("wizardcoder", catalog=catalog)
+    for part in ("seeds", "rounds", "on_pruned", "choose", "operators", "filters", "dataset_filters"):
+        assert getattr(recipe, part) == getattr(other, part), part
+    assert {recipe.backend_of(role) for role in ROLES} == {"evolve"}
+    backend = recipe.backends["evolve"].component
+    assert backend.name == "vllm" and backend.price() == et.FREE
+    assert [recipe.sampling.of(role).stop for role in ROLES] == [("</harder_task>",), (), ()]
+    names = re.findall(r"^      # (\w+): ", text_of("wizardcoder-vllm"), re.MULTILINE)
+    assert len(names) == 4 and set(names) <= set(type(backend).model_fields)
+    commands = re.findall(r"--set (\S+)", text_of("wizardcoder-vllm"))
+    assert len(commands) == 2
+    changed = Recipe.load("wizardcoder-vllm", catalog=catalog, set=commands).backends["evolve"].component
+    assert (changed.model, changed.tensor_parallel_size) == ("path/to/a/checkpoint", 2)
 
 
 def test_the_commands_and_settings_in_the_comments_are_real(catalog):

@@ -75,7 +75,7 @@ def ours(job: dict[str, Any]) -> dict[str, Any]:
     from evolteacher.runner import run
 
     result = run(Recipe.from_dict(job["recipe"]), job["out"])
-    return {"records": result.records, "pending": result.pending}
+    return {"answers": result.calls, "records": result.records, "pending": result.pending}
 
 
 async def floor(job: dict[str, Any]) -> dict[str, Any]:
@@ -103,7 +103,7 @@ async def floor(job: dict[str, Any]) -> dict[str, Any]:
 
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         await asyncio.gather(*(work(session) for _ in range(CONCURRENCY)))
-    return {"records": records}
+    return {"answers": records}
 
 
 async def bare_litellm(job: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +124,7 @@ async def bare_litellm(job: dict[str, Any]) -> dict[str, Any]:
             records += bool(answer.choices[0].message.content)
 
     await asyncio.gather(*(work() for _ in range(CONCURRENCY)))
-    return {"records": records}
+    return {"answers": records}
 
 
 def child(job: dict[str, Any]) -> None:
@@ -254,13 +254,12 @@ def lognormal(bench: Bench, subjects: list[str]) -> None:
 
 def faults(bench: Bench, subjects: list[str]) -> None:
     """5 % 500s, 2 % cut connections, 1 % broken bodies: 600 records."""
-    settings = {"latency": 0.2, "faults": {"500": 0.05, "cut": 0.02, "not_json": 0.01}}
+    settings = {"latency": 0.2, "faults": {"500": 0.05, "cut": 0.02, "not-json": 0.01}}
     subjects = [subject for subject in subjects if subject != "bare-litellm"]
     found = bench.medians(subjects, lambda subject: bench.once(subject, seeds=100, settings=settings))
     compare("5 % 500s, 2 % cuts, 1 % broken: time", "s", found, lambda row: row["seconds"])
     for subject, row in found.items():
-        # The floor counts answers, ours rows: 100 seeds and 300 evolved pairs, which are 600 calls.
-        say("5 % 500s, 2 % cuts, 1 % broken: records", subject, f"{row['records']:.0f}", "")
+        say("5 % 500s, 2 % cuts, 1 % broken: answers of 600", subject, f"{row['answers']:.0f}", "")
 
 
 def kill(bench: Bench, subjects: list[str]) -> None:
@@ -271,7 +270,7 @@ def kill(bench: Bench, subjects: list[str]) -> None:
         with Provider(latency=0.2) as provider:
             out = str(bench.folder / f"killed-{subject}")
             process = bench.start(subject, provider, 200, out)
-            while provider.counters()["answered"] < 600:
+            while provider.counters()["sent"].get("ok", 0) < 600:
                 time.sleep(0.01)
             in_flight = provider.counters()["in_flight"]
             process.send_signal(signal.SIGKILL)
