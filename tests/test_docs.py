@@ -25,7 +25,7 @@ from evolteacher.testing import SITUATIONS
 from evolteacher.testing.promises import Promises
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/cli.md", "docs/plugins.md", "docs/recipes.md")
+PAGES = ("README.md", "docs/cli.md", "docs/plugins.md", "docs/recipes.md", "docs/vllm.md")
 
 
 @dataclass(frozen=True)

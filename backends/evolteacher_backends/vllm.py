@@ -180,6 +180,8 @@ class VLLM(et.Backend, name="vllm"):
 
     async def close(self) -> None:
         """End the engine and its processes; what is being answered is given up. Safe to call twice."""
+        if self._serving is not None:
+            self._serving.say_what_was_cached()
         engine, self._engine, self._serving = self._engine, None, None
         if engine is not None:
             await engine.stop()

@@ -83,6 +83,12 @@ class TestOptions:
             assert name in shown.stdout
 
 
+    def test_the_guide_names_them_all(self):
+        page = (Path(__file__).parents[2] / "docs" / "vllm.md").read_text(encoding="utf-8")
+        assert [name for name in VLLM.model_fields if f"`{name}`" not in page] == []
+        assert len(VLLM.model_fields) > 20
+
+
 class TestIdentity:
     def test_it_follows_what_changes_answers_and_not_what_is_free(self):
         before = VLLM(model="m").identity()

@@ -77,7 +77,7 @@ class EngineProcess:
             self._others = set(multiprocessing.active_children())
             # A fork would copy the threads' locks and the run folder's; spawn starts afresh.
             stack.enter_context(variables({**environment, "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}))
-            stack.enter_context(variables({"VLLM_NO_USAGE_STATS": os.environ.get("VLLM_NO_USAGE_STATS", "1")}))
+            stack.enter_context(variables(_quieter()))
             stack.enter_context(main_module(child.__name__))
             stack.enter_context(interrupts_kept_off())
             from vllm.engine.arg_utils import AsyncEngineArgs
@@ -132,6 +132,15 @@ async def _shut_down(llm: Any) -> None:
         await asyncio.wait(tasks, timeout=GRACE)
     # vLLM closes the sockets and leaves their context to the garbage collector, which complains.
     await asyncio.to_thread(resources.ctx.destroy, 0)
+
+
+def _quieter() -> dict[str, str]:
+    """Return variables by which nothing is sent home, and nothing said of what an engine that failed has left."""
+    leaked = "ignore:resource_tracker:UserWarning"  # multiprocessing removes it, and complains on the terminal
+    return {
+        "VLLM_NO_USAGE_STATS": os.environ.get("VLLM_NO_USAGE_STATS", "1"),
+        "PYTHONWARNINGS": ",".join(filter(None, (os.environ.get("PYTHONWARNINGS"), leaked))),
+    }
 
 
 @contextmanager

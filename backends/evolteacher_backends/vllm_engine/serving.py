@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -105,6 +106,12 @@ class Serving:
         usage = et.Usage(len(prompt), len(answer.token_ids))
         latency = time.perf_counter() - started
         return et.Reply(answer.text, usage, answer.finish_reason or "stop", self.name, latency)
+
+    def say_what_was_cached(self) -> None:
+        """Write into the log what prefix caching was good for."""
+        share = self.cached / self.prompted if self.prompted else 0.0
+        logger = logging.getLogger("vllm.evolteacher")  # below vLLM's own, whose messages the log takes
+        logger.info("prefix cache: %.0f %% of %d prompt tokens were not computed again", 100 * share, self.prompted)
 
     async def _last_output(self, prompt: list[int], request: et.Request) -> Any:
         from vllm.inputs import tokens_input
