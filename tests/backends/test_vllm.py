@@ -82,7 +82,6 @@ class TestOptions:
         for name in VLLM.model_fields:
             assert name in shown.stdout
 
-
     def test_the_guide_names_them_all(self):
         page = (Path(__file__).parents[2] / "docs" / "vllm.md").read_text(encoding="utf-8")
         assert [name for name in VLLM.model_fields if f"`{name}`" not in page] == []
