@@ -146,6 +146,10 @@ class Scripted(et.Backend, name="scripted"):
             self._script.replay.close()
         self._script = None
 
+    def price(self) -> et.Price:
+        """Nothing is paid for a script."""
+        return et.FREE
+
     async def complete(self, request: et.Request) -> et.Reply:
         """Answer after `latency` seconds; lets other tasks run once even when that is 0."""
         latency = self._latency(request)

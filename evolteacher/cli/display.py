@@ -162,7 +162,7 @@ class Display:
             f"kept {sum(progress.kept.values()) - progress.kept[0]:,}",
             f"rejected {sum(progress.rejected.values()):,}",
         ]
-        return "  ".join([*parts, *self._speed()])
+        return "  ".join([*parts, *([cost] if (cost := self._cost()) else []), *self._speed()])
 
     def table(self) -> Group:
         """Return the counters as a table of at most 80 columns and a dozen lines; a narrow terminal gets no bars."""
@@ -188,6 +188,10 @@ class Display:
             facts.add_row(" rejected", self._filters())
         if progress.pending:
             facts.add_row(" pending ", Text(f"{count(progress.pending, 'lineage')}: the retries ran out", "yellow"))
+        if cost := self._cost():
+            facts.add_row(" cost    ", cost)
+        for trouble in list(progress.trouble.values()):
+            facts.add_row(" trouble ", Text(plain(trouble), "yellow"))
         facts.add_row(" time    ", " · ".join([duration(progress.seconds), *self._speed()]))
         return Group(bars, facts)
 
@@ -210,6 +214,13 @@ class Display:
         if progress.forked:
             parts.append(f"{progress.forked:,} from the forked run")
         return ", ".join(parts)
+
+    def _cost(self) -> str:
+        """Return what was paid, or what counts against the budget; empty where no price is known."""
+        progress = self.progress
+        if progress.spent is not None:
+            return f"${progress.spent[0]:,.4f} and {progress.spent[1]:,} tokens of the budget"
+        return "" if progress.cost is None else f"${progress.cost:,.4f}"
 
     def _filters(self) -> str:
         most = self.progress.filters.most_common()

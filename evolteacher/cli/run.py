@@ -17,7 +17,7 @@ from evolteacher.cli.display import Display
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.summary import show_result
 from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
-from evolteacher.errors import EvolteacherError, UsageError
+from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.runner import RunResult, arun
@@ -61,6 +61,8 @@ def run(
                 error.add_note(f"What was answered is stored. Once that is mended, go on with:\n  {resume}")
             raise
     show_result(result, loaded, display.pace.tokens_per_second)
+    if result.budget:
+        _budget(result, resume)
     if result.pending:
         _pending(result, resume)
 
@@ -98,6 +100,12 @@ def _pending(result: RunResult, resume: str) -> NoReturn:
     complain("error", f"{result.pending:,} {are} not finished, because retries ran out. The first: {result.reason}")
     note(f"What was answered is stored. Ask for the rest with:\n  {resume}")
     raise typer.Exit(1)
+
+
+def _budget(result: RunResult, resume: str) -> NoReturn:
+    complain("error", f"{result.pending:,} lineages are not finished: {result.budget}")
+    note(f"What was answered is stored. Go on with a larger budget, such as `--set budget.usd=N`:\n  {resume}")
+    raise typer.Exit(BudgetExceeded.exit_code)
 
 
 class Interruption:

@@ -40,6 +40,8 @@ def show_result(result: RunResult, recipe: Recipe, rate: float | None = None) ->
     if result.tokens:
         rate = rate or result.tokens / max(result.seconds, 1e-9)
         facts.add_row(" tokens", f"{result.tokens:,} generated, {rate:,.0f} a second")
+    if result.summary.cost is not None:
+        facts.add_row(" paid", f"${result.summary.cost:,.4f} in all, ${result.cost or 0:,.4f} this time")
     facts.add_row(" dataset", f"{count(result.records, 'row')} in {_dataset(result.folder, recipe)}")
     emit(facts)
     with Store(result.folder / DATABASE, read_only=True) as store:

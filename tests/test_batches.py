@@ -1,0 +1,141 @@
+"""Provider batches: each step of a round is one, nothing is submitted twice, and what comes out is the same."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from experiment import catalog, dataset_bytes, go, recipe, write_seeds
+
+import evolteacher as et
+from evolteacher import errors
+from evolteacher.backend import BatchState
+from evolteacher.runner import arun
+from evolteacher_backends.scripted import Scripted
+
+SERVER: dict[str, dict] = {}
+"""What the provider holds; it outlives the run."""
+
+
+class Batched(Scripted, name="batched"):
+    """Answer a batch as scripted answers calls; misbehave as told."""
+
+    trouble: str = et.free("", description="What goes wrong with the first batch.")
+
+    def in_batches(self):
+        return True
+
+    async def submit(self, requests, tag):
+        first = not SERVER
+        batch = f"batch-{len(SERVER)}"
+        SERVER[batch] = {"tag": tag, "requests": dict(requests), "looks": 0, "first": first}
+        if first and self.trouble == "killed":
+            raise KeyboardInterrupt
+        if first and self.trouble == "cut":
+            raise errors.Transient("the connection was cut after the batch arrived")
+        return batch
+
+    async def find(self, tag):
+        return next((name for name, batch in SERVER.items() if batch["tag"] == tag), None)
+
+    async def collect(self, batch):
+        held = SERVER[batch]
+        held["looks"] += 1
+        if held["first"] and self.trouble == "failed":
+            return BatchState(True, failed="line 1: no such model")
+        if held["looks"] < 2:
+            return BatchState(False, answered=1)
+        results = {}
+        for number, (item, request) in enumerate(held["requests"].items()):
+            if held["first"] and self.trouble == "expired" and number % 2:
+                continue
+            if held["first"] and self.trouble == "500" and number % 2:
+                results[item] = errors.Transient("500", unpaid=True)
+            else:
+                results[item] = await self.complete(request)
+        return BatchState(True, results, len(results))
+
+
+class Plugin:
+    @et.hookimpl
+    def register_backends(self):
+        return [Batched]
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    SERVER.clear()
+    return write_seeds(tmp_path, 12)
+
+
+def run(seeds, out, trouble="", **options):
+    limits = {"retries": 3, "first_wait": 0.001, "batch_poll": 0.01}
+    backends = {"evolve": {"batched": {"trouble": trouble}}}
+    recipe = {"operators": ["harder"], "filters": ["judged"], "limits": limits, "backends": backends}
+    return go(seeds, out, [Plugin()], **{**recipe, **options})
+
+
+def calm(seeds, out):
+    """Run the same without batches; the answers hang on the slot alone."""
+    return go(seeds, out, operators=["harder"], filters=["judged"], backends={"evolve": "logged"})
+
+
+def submitted():
+    """Return how often each request was submitted."""
+    counts: dict[str, int] = {}
+    for batch in SERVER.values():
+        for item in batch["requests"]:
+            counts[item] = counts.get(item, 0) + 1
+    return counts
+
+
+def test_each_step_of_a_round_is_one_batch_and_the_dataset_is_the_same(seeds, tmp_path):
+    notes = []
+    result = run(seeds, tmp_path / "run", note=notes.append)
+    assert result.pending == 0
+    assert len(SERVER) == 9
+    assert any("each step of a round waits for its batch" in note for note in notes)
+    calm(seeds, tmp_path / "calm")
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+@pytest.mark.parametrize("trouble", ["cut", "expired", "500"])
+def test_a_batch_that_goes_wrong_costs_nothing_that_was_answered(trouble, seeds, tmp_path):
+    result = run(seeds, tmp_path / "run", trouble)
+    assert result.pending == 0
+    counts = submitted()
+    assert max(counts.values()) == (1 if trouble == "cut" else 2)
+    assert sum(counts.values()) - len(counts) == (0 if trouble == "cut" else 6)
+    calm(seeds, tmp_path / "calm")
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_a_batch_that_the_provider_takes_nothing_of_stops_the_run(seeds, tmp_path):
+    with pytest.raises(errors.FatalError, match="line 1: no such model"):
+        run(seeds, tmp_path / "run", "failed")
+
+
+def test_a_batch_that_is_out_when_the_run_ends_is_collected_and_not_submitted_again(seeds, tmp_path):
+    async def interrupted():
+        limits = {"retries": 3, "first_wait": 0.001, "batch_poll": 5.0}
+        plan = recipe(seeds, [Plugin()], operators=["harder"], filters=["judged"], limits=limits,
+                      backends={"evolve": {"batched": {}}})  # fmt: skip
+        task = asyncio.create_task(arun(plan, tmp_path / "run", catalog=catalog(Plugin())))
+        while not SERVER:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(interrupted())
+    assert len(SERVER) == 1
+    assert run(seeds, tmp_path / "run").pending == 0
+    assert len(SERVER) == 9
+    assert set(submitted().values()) == {1}
+
+
+def test_a_process_that_ends_before_the_id_is_stored_finds_the_batch_by_its_tag(seeds, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(seeds, tmp_path / "run", "killed")
+    assert len(SERVER) == 1
+    assert run(seeds, tmp_path / "run").pending == 0
+    assert set(submitted().values()) == {1}
