@@ -41,6 +41,8 @@ _OWN_HEADERS = frozenset(
 )
 """Headers that say how a request travels."""
 
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_.])?")
+
 _UNFIT = re.compile(r"[\x00-\x20\x7f\"<>\\^`{|}]")
 """Characters that no URL holds (RFC 3986)."""
 
@@ -131,7 +133,7 @@ def read_address(text: str) -> Address:
         host = (parts.hostname or "").encode("idna").decode("ascii").lower()
     except ValueError:
         raise ValueError(_NO_ADDRESS) from None
-    if not host or "%" in host or port == 0 or _UNFIT.search(text):
+    if not (_HOST.fullmatch(host) or _ip(host)) or port == 0 or _UNFIT.search(text):
         raise ValueError(_NO_ADDRESS)
     if parts.fragment:
         raise ValueError("an address of a server has no '#'")
