@@ -70,6 +70,7 @@ class Channel:
         self._proxy = _proxy_for(address)
         self.secrets = _password_of(self._proxy)
         self._timeout = timeout
+        self._connect = min(connect_timeout, timeout)
         connector = aiohttp.TCPConnector(
             limit=0, limit_per_host=0, keepalive_timeout=_KEEP, ttl_dns_cache=_DNS, **_watched()
         )
@@ -78,7 +79,7 @@ class Channel:
             headers=headers,
             # A cookie would tell calls apart that have nothing to do with each other, and be looked for in each.
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=timeout, connect=min(connect_timeout, timeout)),
+            timeout=aiohttp.ClientTimeout(total=timeout, connect=self._connect),
         )
 
     async def close(self) -> None:
@@ -106,12 +107,12 @@ class Channel:
 
         Args:
             path: below the base URL.
-            timeout: seconds.
+            timeout: seconds, from the moment when the connection stands.
 
         Raises:
             BackendError: as :meth:`ask`.
         """
-        limit = aiohttp.ClientTimeout(total=timeout)
+        limit = aiohttp.ClientTimeout(total=self._connect + timeout, connect=self._connect)
         try:
             response = await self._session.get(
                 URL(self._address.url(path)), allow_redirects=False, proxy=self._proxy, timeout=limit
@@ -129,7 +130,7 @@ class Channel:
         if isinstance(error, aiohttp.ClientConnectorError):
             return _explain_connecting(error, server)
         if isinstance(error, aiohttp.ConnectionTimeoutError):
-            return errors.Transient(f"{server}: no connection stood in time", unpaid=True)
+            return errors.Transient(f"{server}: no connection stood within {self._connect:g} seconds", unpaid=True)
         if isinstance(error, TimeoutError):
             return errors.Transient(f"{server}: no answer within {timeout:g} seconds")
         if isinstance(error, aiohttp.ClientResponseError):

@@ -52,7 +52,10 @@ _NO_MODEL = re.compile(
 )
 _WRONG_KEY = re.compile(r"invalid_api_key|api[ _]key (is )?(not valid|invalid|missing)|(incorrect|invalid) api[ _]key")
 _MISSING_SCOPE = re.compile(r"missing scopes?|insufficient permissions?")
-_CONTEXT = re.compile(r"(?:context (?:length|size|window)|model length|max_model_len|n_ctx)\D{0,20}?([\d,]{2,12})")
+_CONTEXT = re.compile(
+    r"(?:context (?:length|size|window)|model length|max_model_len|n_ctx)"
+    r"(?:\s*(?:\bis|\bof|\bonly|[:=(]))+\s*([\d,]{2,12})"
+)
 _TRY_AGAIN = re.compile(
     r"(?:try again|retry) (?:in|after) (?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?) ?s(?:ec|\b))?"
     r"(?:(\d+(?:\.\d+)?) ?ms\b)?"
