@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 
 from evolteacher.messages import RateLimits
 
-_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_DURATION = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?", re.ASCII)
 _DURATION_PARTS = (86400.0, 3600.0, 60.0, 1.0, 0.001)
 
 MINUTE = 60.0
@@ -84,7 +84,7 @@ def _limit(headers: Mapping[str, str], kind: str) -> float | None:
 
 
 def _number(value: str | None) -> float | None:
-    if value is None or not re.fullmatch(r"\s*\d+(\.\d+)?\s*", value):
+    if value is None or not re.fullmatch(r"\s*[0-9]+(\.[0-9]+)?\s*", value):
         return None
     number = float(value)
     return number if math.isfinite(number) else None

@@ -41,11 +41,18 @@ def environment(folder: Path | None = None) -> Mapping[str, str]:
 
     Args:
         folder: where the file is looked for, the working directory by default.
+
+    Raises:
+        NotAuthorised: the file cannot be read.
     """
     from dotenv import dotenv_values
 
     path = (folder or Path.cwd()) / ".env"
-    found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    try:
+        found = dotenv_values(path, interpolate=False) if path.is_file() else {}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise NotAuthorised(f"{path} cannot be read ({reason}): mend it, or move it away") from None
     return {**{name: value for name, value in found.items() if value is not None}, **os.environ}
 
 
@@ -57,12 +64,13 @@ def read_secret(reference: str, where: str) -> str:
         where: what names it, for the message, such as ``backend 'litellm': api_key``.
 
     Raises:
-        NotAuthorised: neither the environment nor ``.env`` holds it.
+        NotAuthorised: neither the environment nor ``.env`` holds it, or that file cannot be read.
     """
     name = secret_name(reference)
     if name is None:
         raise NotAuthorised(f"{where} is no reference: write env:NAME")
-    value = environment().get(name, "").strip()
+    held = os.environ if name in os.environ else environment()
+    value = held.get(name, "").strip()
     if not value:
         raise NotAuthorised(
             f"{where} names the environment variable {name}, which is not set: export {name}=…, or write it into a "
