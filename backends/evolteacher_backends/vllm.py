@@ -153,6 +153,7 @@ class VLLM(et.Backend, name="vllm"):
             await engine.start(lambda: engine_arguments(options, self.engine, workload, adapter))
             prompts = PromptWriter(engine.llm.get_tokenizer(), self.form, template, self.template_options)
             serving = Serving(engine, prompts, self.model, self.timeout)
+            await serving.begin()
             self._check_context(serving.context, workload)
             if adapter is not None:
                 await serving.load(adapter, str(self.lora))

@@ -299,6 +299,30 @@ def test_closing_answers_everybody(checkpoint, capfd):
     assert (shown.out, shown.err) == ("", "")
 
 
+@pytest.mark.parametrize(("number", "words"), [(signal.SIGKILL, "killed with signal 9"), (signal.SIGTERM, "asked to")])
+def test_an_engine_that_dies_is_noticed_whatever_is_under_way(number, words, checkpoint):
+    """Calls before, at and after its end; vLLM itself leaves some of them waiting for ever."""
+    backend, before = VLLM(model=str(checkpoint), **SMALL), engines()
+
+    async def kill():
+        await backend.open(WORKLOAD)
+        calls = [asyncio.create_task(backend.complete(request(max_tokens=1900))) for _ in range(3)]
+        (pid,) = engines() - before
+        os.kill(pid, number)
+        for _ in range(40):
+            await asyncio.sleep(0.25)
+            calls.append(asyncio.create_task(backend.complete(request(max_tokens=1900))))
+        done, waiting = await asyncio.wait(calls, timeout=3)
+        await backend.close()
+        return [call.exception() for call in calls if call in done], waiting
+
+    found, waiting = asyncio.run(kill())
+    assert not waiting and len(found) == 43
+    assert {type(error) for error in found} <= {errors.FatalError, errors.Transient}
+    assert isinstance(found[-1], errors.FatalError)
+    assert "has died" in str(found[-1]) and words in str(found[-1])
+
+
 RECIPE = """
 evolteacher: 1
 name: {name}
@@ -425,10 +449,12 @@ class TestRuns:
         assert running.left() == []
 
     def test_an_interrupt_stops_cleanly_and_the_run_goes_on(self, experiment):
-        experiment.write("stop", max_tokens=400)
-        running = experiment.start("run", "stop.yaml", "--set", "rounds=1")
-        running.engine()
-        os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does: the engine's processes get it, too
+        experiment.write("stop", max_tokens=1900)
+        running = experiment.start("run", "stop.yaml", "--set", "rounds=1", "--set", "concurrency=2")
+        os.kill(running.engine(), signal.SIGINT)
+        time.sleep(6)  # one that heeds it needs some seconds to end
+        assert running.process.poll() is None  # the engine's processes leave interrupts to evolteacher
+        os.killpg(running.process.pid, signal.SIGINT)  # as a terminal does: they get it, too
         code, _, err = running.finish(60)
         assert code == 130, err
         assert "died" not in err and "Traceback" not in err and "Go on with" in err

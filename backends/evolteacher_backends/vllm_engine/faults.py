@@ -89,8 +89,8 @@ def explain_death(model: str, engine: EngineProcess) -> errors.FatalError:
     """Say that the engine died while it answered, of what, and what to do."""
     engine.log.keep()
     cause, code = engine.log.cause(), engine.exit_code()
-    how = f" ({_ended(code)})" if code else ""
-    memory = f" Where memory ran out, {_LESS_MEMORY}." if code == -9 or _MEMORY.search(cause) or not cause else ""
+    how = f" ({_ended(code)})" if code is not None else ""
+    memory = f" Where memory ran out, {_LESS_MEMORY}." if code == -9 or _MEMORY.search(cause) else ""
     last = f" The last error in its log: {shorten(cause)}." if cause else ""
     return errors.FatalError(
         f"backend 'vllm': the engine that serves '{model}' has died{how}.{last}{memory} Its log: {engine.log.path}. "
@@ -113,6 +113,8 @@ def _said(error: Exception, engine: EngineProcess) -> str:
 def _ended(code: int) -> str:
     if code == -9:
         return "killed with signal 9, as the system does when memory runs out"
+    if code == 0:
+        return "it ended as if it had been asked to: does something send it signals?"
     return f"ended by signal {-code}" if code < 0 else f"exit code {code}"
 
 

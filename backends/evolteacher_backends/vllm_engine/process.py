@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.machinery import ModuleSpec
+from multiprocessing import resource_tracker
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -46,6 +47,7 @@ class EngineProcess:
         self.log = log
         self.llm: Any = None
         self._processes: list[BaseProcess] = []
+        self._died = False
         self._given_up = threading.Event()
         self._others: set[BaseProcess] | None = None
 
@@ -103,20 +105,40 @@ class EngineProcess:
         new = [process for process in multiprocessing.active_children() if process not in self._others]
         return [process for process in new if process.name.startswith(("EngineCore", "VLLM"))]
 
+    def watch(self, died: Callable[[], None]) -> None:
+        """Have a function called, on the running event loop, as soon as a process of the engine has ended by itself.
+
+        vLLM tells requests of it that are under way, but for those that it has not yet begun to listen for.
+        """
+        loop = asyncio.get_running_loop()
+
+        def ended() -> None:
+            self._died = True
+            self._watch_no_more(loop)
+            died()
+
+        for process in self._processes:
+            loop.add_reader(process.sentinel, ended)
+
+    def _watch_no_more(self, loop: asyncio.AbstractEventLoop) -> None:
+        for process in self._processes:
+            loop.remove_reader(process.sentinel)
+
     @property
     def dead(self) -> bool:
         """Whether the engine cannot answer any more."""
-        return self.llm is None or bool(self.llm.errored)
+        return self._died or self.llm is None or bool(self.llm.errored)
 
     def exit_code(self) -> int | None:
-        """What the first process that failed ended with, negative for a signal; None where none has."""
+        """What the first process that ended ended with, negative for a signal; None where none has."""
         codes = (process.exitcode for process in self._processes)
-        return next((code for code in codes if code), None)
+        return next((code for code in codes if code is not None), None)
 
     async def stop(self) -> None:
         """Give up what is in flight, end the processes and free the devices; safe to call twice."""
         llm, self.llm = self.llm, None
         if llm is not None:
+            self._watch_no_more(asyncio.get_running_loop())
             await _shut_down(llm)
             # Its destructor needs what the interpreter takes apart first at its end, and cycles keep it until then.
             del llm
@@ -180,6 +202,7 @@ def interrupts_kept_off() -> Iterator[None]:
 
     A terminal sends Ctrl-C to the whole group, and an engine that ends by itself looks like one that died.
     """
+    resource_tracker.ensure_running()  # which otherwise starts within the block, and unblocks them for its own ends
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

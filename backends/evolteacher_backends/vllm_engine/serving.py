@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import evolteacher as et
 from evolteacher import errors
@@ -16,6 +17,11 @@ from evolteacher_backends.vllm_engine.adapter import Adapter
 from evolteacher_backends.vllm_engine.faults import explain_death, shorten
 from evolteacher_backends.vllm_engine.process import EngineProcess
 from evolteacher_backends.vllm_engine.prompts import PromptWriter
+
+T = TypeVar("T")
+
+_TOLD_WITHIN = 1.0
+"""Seconds after the engine's death within which vLLM itself tells requests of it, those that it tells."""
 
 
 @dataclass
@@ -40,11 +46,49 @@ class Serving:
     cached: int = 0
     prompted: int = 0
     _numbers: Any = field(default_factory=count)
+    _under_way: set[asyncio.Timeout] = field(default_factory=set)
 
     @property
     def context(self) -> int:
         """Most tokens of prompt and answer together, as the memory allows."""
         return int(self.engine.llm.model_config.max_model_len)
+
+    async def begin(self) -> None:
+        """Make sure that the engine answers, and notice from now on when it dies.
+
+        Raises:
+            FatalError: it has died.
+        """
+        self.engine.watch(self._on_death)
+        await self._while_it_lives(self.engine.llm.get_supported_tasks(), None)
+
+    def _on_death(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def give_up() -> None:
+            for limit in self._under_way:
+                limit.reschedule(loop.time())
+
+        loop.call_later(_TOLD_WITHIN, give_up)
+
+    async def _while_it_lives(self, work: Awaitable[T], seconds: float | None) -> T:
+        """Await what the engine is to do.
+
+        Raises:
+            TimeoutError: the seconds have passed.
+            FatalError: the engine has died.
+        """
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                self._under_way.add(limit)
+                try:
+                    return await work
+                finally:
+                    self._under_way.discard(limit)
+        except TimeoutError:
+            if self.engine.dead:
+                raise explain_death(self.name, self.engine) from None
+            raise
 
     async def load(self, adapter: Adapter, given: str) -> None:
         """Load an adapter; from then on it answers.
@@ -60,10 +104,12 @@ class Serving:
 
         lora = LoRARequest("adapter", 1, str(adapter.folder))
         try:
-            await self.engine.llm.add_lora(lora)
+            await self._while_it_lives(self.engine.llm.add_lora(lora), None)
+        except errors.FatalError:
+            raise
         except Exception as error:
             if self.engine.dead:
-                raise
+                raise explain_death(self.name, self.engine) from error
             raise errors.FatalError(
                 f"backend 'vllm': lora: '{given}' cannot be served on '{self.name}': it was trained on another model, "
                 f"or has parts that only a merge can take over. vLLM says: {shorten(str(error))}"
@@ -89,8 +135,9 @@ class Serving:
             )
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(self.timeout):
-                output = await self._last_output(prompt, request)
+            output = await self._while_it_lives(self._last_output(prompt, request), self.timeout)
+        except errors.FatalError:
+            raise
         except TimeoutError:
             message = f"'{self.name}' gave no answer within {self.timeout:g} s"
             raise errors.Transient(message, unpaid=True) from None
