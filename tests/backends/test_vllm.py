@@ -436,12 +436,12 @@ class TestFaults:
 
 
 PARENT = """
-import multiprocessing, subprocess, sys, time
+import multiprocessing, shlex, subprocess, sys, time
 from evolteacher_backends.vllm_engine import child
 from evolteacher_backends.vllm_engine.process import interrupts_kept_off, main_module, variables
 print("ran", flush=True)
 with variables({child.LOG_VARIABLE: sys.argv[1]}), main_module(child.__name__), interrupts_kept_off():
-    process = multiprocessing.get_context("spawn").Process(target=subprocess.call, args=(["sh", "-c", sys.argv[2]],))
+    process = multiprocessing.get_context("spawn").Process(target=subprocess.call, args=(shlex.split(sys.argv[2]),))
     process.start()
 print(process.pid, flush=True)
 process.join() if sys.argv[3] == "join" else time.sleep(60)
@@ -463,7 +463,7 @@ class TestProcesses:
         return path
 
     def test_a_script_without_a_guard_runs_once_and_the_childs_words_go_to_the_log(self, tmp_path):
-        command = "echo out; echo err >&2"
+        command = "sh -c 'echo out; echo err >&2'"
         log = tmp_path / "log"
         done = subprocess.run(
             [sys.executable, str(self.script(tmp_path)), str(log), command, "join"], capture_output=True, text=True
