@@ -83,6 +83,7 @@ async def fails(backend, kind, text="Say hi."):
     with pytest.raises(errors.BackendError) as caught:
         await backend.complete(request(text))
     assert type(caught.value) is kind, caught.value
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None  # aiohttp's errors hold the request
     return caught.value
 
 
@@ -156,6 +157,7 @@ class TestCalls:
     async def test_cancelling_while_the_answer_drips(self, provider):
         provider.configure(script=[{"fault": "drip"}], drip_interval=0.02)
         async with Opened(provider.url, check=False) as opened:
+            asyncio.get_running_loop().set_debug(True)  # in which aiohttp warns of an answer that is not closed
             call = asyncio.create_task(opened.complete(request()))
             await asyncio.sleep(0.3)
             call.cancel()
@@ -382,6 +384,11 @@ class TestGreeting:
         said = await self.opening(provider.url, errors.NotAuthorised)
         assert "write api_key: env:NAME" in said
 
+    async def test_a_server_that_lists_the_key_as_a_model(self, key):
+        with RawServer(response({"data": [{"id": KEY}, {"id": "b"}]})) as raw:
+            said = await self.opening(raw.url, errors.NoSuchModel, api_key=key)
+            assert "[secret]" in said and KEY not in said
+
     async def test_an_unknown_model(self, provider):
         said = await self.opening(provider.url, errors.NoSuchModel, model="othr")
         assert "Did you mean 'other'?" in said and "check: false" in said
@@ -442,7 +449,7 @@ class TestGreeting:
                 assert (await opened.complete(request())).text == "Fine."
             assert {seen.method for seen in raw.seen} == {"GET", "POST"}
 
-    async def test_a_provider_may_list_less_than_it_has(self, monkeypatch):
+    async def test_a_provider_may_list_less_than_it_has(self, monkeypatch, key):
         """Its address is nobody's own, so the proxy of this test answers in its place."""
         with Proxy(response({"data": [{"id": "maker/model"}, {"id": "b"}]})) as proxy:
             monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
@@ -450,6 +457,12 @@ class TestGreeting:
                 proxy.answer = response({"error": {"message": "No model maker/model:free"}}, 404)
                 error = await fails(opened, errors.NoSuchModel)
         assert "Did you mean 'maker/model'?" in str(error)
+        with Proxy(response({"data": [{"id": KEY}]})) as proxy:
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy.port}")
+            async with Opened("http://models.example/v1", api_key=key) as opened:
+                proxy.answer = response({"error": {"message": "No model m"}}, 404)
+                error = await fails(opened, errors.NoSuchModel)
+        assert "[secret]" in str(error) and KEY not in str(error)
 
 
 @pytest.fixture(scope="module")

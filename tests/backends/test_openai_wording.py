@@ -1,6 +1,7 @@
 """What the openai-compatible backend makes of the answers that servers really give, good, bad and hostile."""
 
 import asyncio
+import gc
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from raw_http import RawServer, chat, response
 import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.openai_api.channel import MOST
+from evolteacher_backends.openai_api.wire import Shape
 from evolteacher_backends.openai_compatible import OpenAICompatible
 
 KEY = "sk-a-very-secret-key-1234567890"
@@ -109,6 +111,7 @@ class TestRequests:
         for seed in (*range(300), 0):
             asker.reply(chat(), et.Request(REQUEST.messages, et.Sampling(seed=seed)))
         assert [seen.json["seed"] for seen in asker.server.seen] == [*range(300), 0]
+        assert sum(isinstance(each, Shape) for each in gc.get_objects()) <= 300
 
     def test_headers_of_the_recipe(self, asker, monkeypatch):
         monkeypatch.setenv("OTHER_KEY", "Token 0123456789abcdef")

@@ -160,28 +160,23 @@ async def _whole(response: aiohttp.ClientResponse) -> Answer:
         BrokenReply: it is longer than any answer of a model.
         aiohttp.ClientError: it was cut.
     """
-    status, content = response.status, response.content
-    most = MOST if status == 200 else _MOST_OF_ERROR
+    good, content = response.status < 300, response.content
+    most = MOST if good else _MOST_OF_ERROR
     blocks: list[bytes] = []
     size = 0
     try:
-        while block := await content.readany():
+        while size <= most and (block := await content.readany()):
             blocks.append(block)
             size += len(block)
-            if size > most:
-                break
-    except (aiohttp.ClientError, TimeoutError):
+    except BaseException as error:
         response.close()
-        if status == 200:
+        if good or not isinstance(error, aiohttp.ClientError | TimeoutError):
             raise
-    except BaseException:
-        response.close()
-        raise
     if size > most:
         response.close()
-        if status == 200:
+        if good:
             raise errors.BrokenReply(f"{response.url.origin()}: the answer is longer than {MOST >> 20} MB")
-    return Answer(status, response.headers, b"".join(blocks))
+    return Answer(response.status, response.headers, b"".join(blocks))
 
 
 def _explain_tls(error: aiohttp.ClientSSLError, server: str) -> errors.BackendError:
