@@ -1,13 +1,16 @@
 """The openai-compatible backend's options: what a recipe may hold, and what never."""
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 import evolteacher as et
 from evolteacher import errors
@@ -355,3 +358,38 @@ class TestOptions:
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "False"
+
+
+class TestPage:
+    """docs/openai-compatible.md."""
+
+    PAGE = (Path(__file__).parents[2] / "docs" / "openai-compatible.md").read_text(encoding="utf-8")
+
+    def test_it_lists_every_option_with_its_default(self):
+        rows = dict(re.findall(r"^\| `(\w+)` \| (.+?) \| .+ \|$", self.PAGE, re.MULTILINE))
+        fields = OpenAICompatible.model_fields
+        assert list(rows) == list(fields)
+        for name, info in fields.items():
+            if info.is_required():
+                assert rows[name] == "required"
+            elif info.default is None:
+                assert rows[name] == "none"
+            else:
+                default = OpenAICompatible(model="m").options()[name]
+                shown = default if isinstance(default, str) else json.dumps(default)
+                assert rows[name] == f"`{shown}`"
+
+    def test_it_says_what_is_part_of_the_experiment(self):
+        kept = ", ".join(
+            f"`{name}`" for name in OpenAICompatible.model_fields if name not in OpenAICompatible.free_options()
+        )
+        first, _, last = kept.rpartition(", ")
+        assert f"{first} and {last} are part of the experiment." in self.PAGE
+
+    def test_its_example_is_valid(self):
+        (block,) = re.findall(r"```yaml\n(.*?)```", self.PAGE, re.DOTALL)
+        backends = YAML(typ="safe").load(block)["backends"]
+        made = [OpenAICompatible(**options["openai-compatible"]) for options in backends.values()]
+        assert [backend.account() for backend in made] == [
+            "http://localhost:8000", "env:OPENAI_API_KEY", "env:OPENROUTER_API_KEY",
+        ]  # fmt: skip
