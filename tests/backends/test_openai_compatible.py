@@ -195,6 +195,18 @@ class TestCalls:
             gc.collect()
         assert not caught, [str(each.message) for each in caught]
 
+    async def test_a_silent_connection_is_watched(self, provider):
+        """Networks forget connections that are silent for minutes, as they are while a model thinks."""
+        async with Opened(provider.url, check=False) as opened:
+            await opened.complete(request())
+            ours = [
+                each for each in gc.get_objects() if isinstance(each, socket.socket) and leads_to(each, provider.port)
+            ]
+            assert ours
+            assert all(each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for each in ours)
+            if hasattr(socket, "TCP_KEEPIDLE"):
+                assert {each.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) for each in ours} == {60}
+
     async def test_a_cookie_is_not_sent_back(self):
         with RawServer(response(chat(), Set_Cookie="who=me; Path=/")) as raw:
             async with Opened(raw.url, check=False) as opened:
@@ -202,6 +214,13 @@ class TestCalls:
                     await opened.complete(request())
         assert len(raw.seen) == 2
         assert not any("cookie" in seen.headers for seen in raw.seen)
+
+
+def leads_to(connection, port):
+    try:
+        return connection.getpeername()[1] == port
+    except (OSError, IndexError):
+        return False
 
 
 class TestConnections:

@@ -195,7 +195,7 @@ def _explain_tls(error: aiohttp.ClientSSLError, server: str) -> errors.BackendEr
 
 
 def _explain_connecting(error: aiohttp.ClientConnectorError, server: str) -> errors.Transient:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
+    if isinstance(error.os_error, socket.gaierror):
         host = urlsplit(server).hostname
         return errors.Transient(
             f"{server}: no address is known for '{host}': look at the name, and at the network", unpaid=True
