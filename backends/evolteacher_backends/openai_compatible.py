@@ -73,8 +73,8 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
     model: str = Field(min_length=1, description="As the server names it, e.g. `gpt-4.1-mini`.")
     base_url: str = Field(
         OPENAI,
-        description="Address of the API, e.g. `http://localhost:8000/v1`; or `env:NAME`, where it may change during a "
-        "run. OpenAI's own by default.",
+        description="Address of the API, e.g. `http://localhost:8000/v1`; or `env:NAME`, where it may change before a "
+        "run is resumed. OpenAI's own by default.",
     )
     api_key: str | None = et.free(
         None, description="`env:NAME`, the variable that holds the key. `env:OPENAI_API_KEY` at OpenAI's own address."
@@ -83,7 +83,7 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
         {}, description="Sent with each request; a secret one is written `env:NAME`. No part of the experiment."
     )
     body: dict[str, Any] = Field(
-        default_factory=dict,
+        {},
         description="Further members of each request's body, such as `reasoning_effort`, `top_k` or "
         "`chat_template_kwargs`.",
     )
