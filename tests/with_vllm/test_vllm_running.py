@@ -282,6 +282,26 @@ def test_an_opening_that_is_given_up_leaves_no_process(checkpoint):
     assert engines() <= before
 
 
+def test_one_engine_starts_after_the_other_and_one_that_waits_can_be_given_up(checkpoint):
+    first, second, third = (VLLM(model=str(checkpoint), **SMALL) for _ in range(3))
+
+    async def open_all():
+        opening = [asyncio.create_task(backend.open(WORKLOAD)) for backend in (first, second, third)]
+        await asyncio.sleep(3)
+        opening[2].cancel()
+        await asyncio.wait([opening[2]], timeout=2)
+        assert opening[2].cancelled()
+        await asyncio.gather(*opening[:2])
+        texts = [(await backend.complete(request())).text for backend in (first, second)]
+        await asyncio.gather(*(backend.close() for backend in (first, second, third)))
+        return texts
+
+    before = engines()
+    texts = asyncio.run(open_all())
+    assert texts[0] == texts[1] != ""
+    assert engines() <= before
+
+
 def test_closing_answers_everybody(checkpoint, capfd):
     backend = VLLM(model=str(checkpoint), **SMALL)
 

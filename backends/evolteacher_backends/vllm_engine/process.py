@@ -75,7 +75,10 @@ class EngineProcess:
             raise
 
     def _start(self, arguments: Callable[[], dict[str, Any]], environment: Mapping[str, str]) -> None:
-        with _one_at_a_time, ExitStack() as stack:
+        with ExitStack() as stack:
+            while not _one_at_a_time.acquire(timeout=_LOOK_EVERY):
+                self._check_wanted()
+            stack.callback(_one_at_a_time.release)
             self._others = set(multiprocessing.active_children())
             # A fork would copy the threads' locks and the run folder's; spawn starts afresh.
             stack.enter_context(variables({**environment, "VLLM_WORKER_MULTIPROC_METHOD": "spawn"}))
@@ -89,14 +92,17 @@ class EngineProcess:
             self.log.mute()
             stack.enter_context(_no_bars())
             settings = AsyncEngineArgs(**arguments())
-            if self._given_up.is_set():
-                raise StartGivenUp
+            self._check_wanted()
             try:
                 # The context picks vLLM's defaults for throughput in place of those for a server's latency.
                 # It is not returned: vLLM's import keeps this thread's frames, and they would keep the engine.
                 self.llm = AsyncLLM.from_engine_args(settings, usage_context=UsageContext.LLM_CLASS)
             finally:
                 self._processes = self._started()
+
+    def _check_wanted(self) -> None:
+        if self._given_up.is_set():
+            raise StartGivenUp
 
     def _started(self) -> list[BaseProcess]:
         """The processes that this start has started so far; none while it waits for its turn."""
