@@ -140,10 +140,10 @@ class Batcher:
             wait = self._asked_at + quiet - loop.time()
             if wait <= 0:
                 return True
+            # Others may come to wait meanwhile, and then less quiet is enough.
+            await asyncio.sleep(min(wait, QUIET))
             if any(not batch.collected for batch in self._batches):
-                await asyncio.sleep(min(wait, self._limits.batch_poll))
                 return False
-            await asyncio.sleep(wait)
 
     async def _find_lost(self) -> None:
         """Look for the batches whose id was not written; one that the provider does not have was never submitted."""

@@ -5,12 +5,17 @@ parent by 60 characters (WizardCoder's operators ask for about ten more words). 
 makes of the first 200 seeds; a responding prompt is the rewrite. A response is as long as the responses that the seeds
 bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens beside the texts that it
 judges, and answers in 20. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
+
+Dollars. Likely is the likely number of calls, or the most where the folder has no rates, at these tokens. Low is the
+same with answers of half the length, high is the most calls with answers of twice it. Where the folder's own replies
+are used, the answers' mean goes down and up by two of its standard errors instead.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,8 +23,12 @@ from evolteacher.catalog import Catalog
 from evolteacher.errors import MissingExtra
 from evolteacher.filter import Filter, ResponseFilter, TextFilter
 from evolteacher.intake import seed_stream
-from evolteacher.messages import ROLES, Role, as_messages
+from evolteacher.ledger import Ledger
+from evolteacher.limits import Rates
+from evolteacher.messages import ROLES, Role, Usage, as_messages
+from evolteacher.money import Price
 from evolteacher.operator import Operator
+from evolteacher.prices import Dollars, all_prices
 from evolteacher.recipe import Recipe
 from evolteacher.record import Instruction
 from evolteacher.sources import SeedReport
@@ -52,6 +61,7 @@ class Row:
         prompt_tokens: of ``calls``, estimated.
         completion_tokens: of ``calls``, estimated.
         most_tokens: completion tokens that ``max_tokens`` allows for ``calls``.
+        dollars: that the calls come to; None where no price is known.
         stored: calls that the folder holds an outcome of.
     """
 
@@ -63,6 +73,7 @@ class Row:
     completion_tokens: int
     most_tokens: int
     stored: int = 0
+    dollars: Dollars | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +87,8 @@ class Plan:
         rounds: M.
         rows: by role and backend.
         own_way: labels of the operators that ask in a way of their own; they are counted with one call.
-        minutes: that the limit of requests a minute allows at the least; None without one.
+        minutes: that the limits allow at the least; None without any.
+        paid: US dollars and tokens that the folder has paid so far.
         measured: whether means of the folder's own replies were used.
     """
 
@@ -88,6 +100,13 @@ class Plan:
     own_way: tuple[str, ...]
     minutes: float | None
     measured: bool
+    paid: tuple[float, int] = (0.0, 0)
+
+    @property
+    def dollars(self) -> Dollars | None:
+        """Of all roles; None where a price is not known."""
+        found = [row.dollars for row in self.rows if row.dollars is not None]
+        return sum(found, Dollars()) if len(found) == len(self.rows) else None
 
     @property
     def calls(self) -> int:
@@ -110,8 +129,8 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
     seeds = _read_seeds(recipe, catalog)
     measured = _Measured.of(store) if store is not None else _Measured()
     calls = [*_evolving(recipe, seeds), *_responding(recipe, seeds), *_judging(recipe, seeds)]
-    rows = _rows(recipe, calls, measured)
-    rate = recipe.limits.requests_per_minute
+    prices = all_prices(recipe)
+    rows = _rows(recipe, calls, measured, prices)
     return Plan(
         seeds=seeds.count,
         answered=seeds.answered,
@@ -119,8 +138,9 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
         rounds=recipe.rounds,
         rows=rows,
         own_way=tuple(use.label for use in recipe.operators if type(use.component).evolve is not Operator.evolve),
-        minutes=None if rate is None else sum(row.calls for row in rows) / rate,
+        minutes=_least_minutes(recipe, rows),
         measured=any((row.role, row.backend) in measured.means for row in rows),
+        paid=Ledger(store).paid(prices) if store is not None else (0.0, 0),
     )
 
 
@@ -160,10 +180,10 @@ class _Calls:
 
 @dataclass(frozen=True)
 class _Measured:
-    """What a folder tells: replies and mean tokens by role, and rates of the evolutions so far."""
+    """What a folder tells: replies by role, their mean tokens and the completion's standard error, and rates so far."""
 
     stored: dict[tuple[str, str], int] = field(default_factory=dict)
-    means: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    means: dict[tuple[str, str], tuple[float, float, float]] = field(default_factory=dict)
     kept: float | None = None
     answered: float | None = None
 
@@ -173,12 +193,15 @@ class _Measured:
         means = {}
         rows = store.query(
             "SELECT CASE WHEN step LIKE 'filter:%' THEN 'judge' ELSE step END AS role, backend, count(*), "
-            "sum(outcome = 'reply'), total(prompt_tokens), total(completion_tokens) FROM replies GROUP BY role, backend"
+            "sum(outcome = 'reply'), total(prompt_tokens), total(completion_tokens), "
+            "total(1.0 * completion_tokens * completion_tokens) FROM replies GROUP BY role, backend"
         )
-        for role, backend, number, replies, prompt, completion in rows:
+        for role, backend, number, replies, prompt, completion, squares in rows:
             stored[role, backend] = number
             if replies >= MEASURED_FROM and prompt and completion:
-                means[role, backend] = (prompt / replies, completion / replies)
+                mean = completion / replies
+                error = math.sqrt(max(0.0, squares / replies - mean**2) / replies)
+                means[role, backend] = (prompt / replies, mean, error)
         tried, kept, answered = store.query(
             "SELECT count(*), total(filter = ''), total(respond_reply IS NOT NULL) FROM steps WHERE round > 0"
         ).fetchone()
@@ -279,7 +302,7 @@ def _seed_judgements(component: Filter, recipe: Recipe, seeds: _Seeds) -> int:
     return seeds.count + responses if isinstance(component, TextFilter) else seeds.count
 
 
-def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured) -> tuple[Row, ...]:
+def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured, prices: dict[str, Price]) -> tuple[Row, ...]:
     rows = []
     for role in ROLES:
         most = recipe.sampling.of(role).max_tokens
@@ -292,8 +315,51 @@ def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured) -> tuple[Row
             likely = None if measured.kept is None else round(sum(_likely(recipe, call, measured) for call in own))
             stored = measured.stored.get((role, backend), 0)
             if number:
-                rows.append(Row(role, backend, number, likely, round(prompt), round(completion), number * most, stored))
+                row = Row(role, backend, number, likely, round(prompt), round(completion), number * most, stored)
+                price = prices.get(backend)
+                spread = 2 * means[2] / means[1] if means else None
+                rows.append(row if price is None else replace(row, dollars=_dollars(row, price, spread)))
     return tuple(rows)
+
+
+def _dollars(row: Row, price: Price, spread: float | None) -> Dollars:
+    """Price the calls of a role.
+
+    Args:
+        row: the calls, at most and likely, and the tokens of the most.
+        price: of its backend.
+        spread: by which share the answers' mean may be off; None where it is not measured.
+    """
+    share = 1.0 if row.likely is None else row.likely / row.calls
+    lower, upper = (0.5, 2.0) if spread is None else (max(0.0, 1 - spread), 1 + spread)
+    prompt = price.cost(Usage(row.prompt_tokens, 0))
+    answers = price.cost(Usage(0, row.completion_tokens))
+    most = prompt + price.cost(Usage(0, row.most_tokens))
+    return Dollars(
+        share * (prompt + lower * answers), share * (prompt + answers), min(prompt + upper * answers, most), most
+    )
+
+
+def _least_minutes(recipe: Recipe, rows: tuple[Row, ...]) -> float | None:
+    """Return the least time that the limits allow for all calls: of the provider that takes longest.
+
+    Backends of one account share its limits, and what goes out in provider batches has none.
+    """
+    accounts: dict[str, tuple[Rates, int, int]] = {}
+    for row in rows:
+        backend = recipe.backends[row.backend].component
+        if backend.in_batches():
+            continue
+        rates, calls, tokens = accounts.get(backend.account(), (Rates(), 0, 0))
+        rates = rates.within(recipe.limits.rates_of(row.backend))
+        used = row.prompt_tokens + row.completion_tokens
+        accounts[backend.account()] = (rates, calls + row.calls, tokens + used)
+    times = []
+    for rates, calls, tokens in accounts.values():
+        pairs = ((calls, rates.requests_per_minute, 1), (calls, rates.requests_per_second, 60),
+                 (tokens, rates.tokens_per_minute, 1), (tokens, rates.tokens_per_second, 60))  # fmt: skip
+        times += [number / (rate * per) for number, rate, per in pairs if rate is not None]
+    return max(times, default=None)
 
 
 def _likely(recipe: Recipe, call: _Calls, measured: _Measured) -> float:

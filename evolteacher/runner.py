@@ -239,13 +239,13 @@ class Run:
             self.progress.filters[use.label] += len(dropped)
 
     def _finish(self, store: Store, formats: tuple[str, ...]) -> RunResult:
-        progress, pending = self.progress, self.progress.pending
-        reason = ""
+        progress, summary = self.progress, summarise(store)
+        pending, reason = summary.pending, ""
         if pending:
-            reason = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()[0]
+            found = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()
+            reason = found[0] if found is not None else "not started"
         partial = f"{pending:,} lineages are not finished ({reason})." if pending else ""
         write_outputs(store, self.folder, self.recipe, formats, partial)
-        summary = summarise(store)
         rejected = sum(summary.rejected.values())
         finished = RunFinished(self.folder, summary.records, rejected, pending, replayed=not progress.calls)
         self._tell("run_finished", finished)

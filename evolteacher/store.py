@@ -199,7 +199,7 @@ class Store:
             (first + n, bytes.fromhex(s.instruction.id), s.instruction.text, s.response, s.source, s.licence)
             for n, s in enumerate(seeds)
         )
-        with self._guard(), self._transaction():
+        with self.transaction():
             self._db.executemany("INSERT INTO seeds VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def seed_count(self) -> int:
@@ -262,14 +262,11 @@ class Store:
             new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
             usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
         )  # fmt: skip
-        with self._guard():
-            if charge is None:
-                row = self._db.execute(_INSERT_REPLY, values).lastrowid
-            else:
-                with self._transaction():
-                    row = self._db.execute(_INSERT_REPLY, values).lastrowid
-                    self._db.execute("DELETE FROM charges WHERE id = ?", (charge,))
-        assert row is not None
+        if charge is None:
+            return self.write(_INSERT_REPLY, values)
+        with self.transaction():
+            row = self.write(_INSERT_REPLY, values)
+            self.write("DELETE FROM charges WHERE id = ?", (charge,))
         return row
 
     def replies(self, lineage: bytes) -> dict[Slot, StoredReply]:
@@ -302,7 +299,7 @@ class Store:
         digest = hashlib.blake2b(repr((steps, pending)).encode("utf-8"), digest_size=16).digest()
         if self.lineage_digest(order) == digest:
             return
-        with self._guard(), self._transaction():
+        with self.transaction():
             self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
             self._db.executemany(_INSERT_STEP, [(step[0], order, *step[1:]) for step in steps])
             self._db.execute("INSERT OR REPLACE INTO lineages VALUES (?, ?, ?)", (order, digest, pending))
@@ -314,7 +311,7 @@ class Store:
 
     def add_drops(self, drops: Iterable[tuple[int, int, str, str]]) -> None:
         """Write one dataset filter's rejections, in one transaction: (round, place, filter, reason)."""
-        with self._guard(), self._transaction():
+        with self.transaction():
             self._db.executemany("INSERT INTO drops VALUES (?, ?, ?, ?)", drops)
 
     def query(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
@@ -329,19 +326,15 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make several writes one: all of them are kept, or none."""
-        with self._guard(), self._transaction():
-            yield
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        with self._guard():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
 
 _REPLY_COLUMNS = (

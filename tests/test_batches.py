@@ -22,6 +22,8 @@ class Batched(Scripted, name="batched"):
 
     trouble: str = et.free("", description="What goes wrong with the first batch.")
 
+    looks: int = et.free(2, description="How often the provider is asked before a batch has ended.")
+
     def in_batches(self):
         return True
 
@@ -43,7 +45,7 @@ class Batched(Scripted, name="batched"):
         held["looks"] += 1
         if held["first"] and self.trouble == "failed":
             return BatchState(True, failed="line 1: no such model")
-        if held["looks"] < 2:
+        if held["looks"] < self.looks:
             return BatchState(False, answered=1)
         results = {}
         for number, (item, request) in enumerate(held["requests"].items()):
@@ -68,9 +70,9 @@ def seeds(tmp_path):
     return write_seeds(tmp_path, 12)
 
 
-def run(seeds, out, trouble="", **options):
+def run(seeds, out, trouble="", looks=2, **options):
     limits = {"retries": 3, "first_wait": 0.001, "batch_poll": 0.01}
-    backends = {"evolve": {"batched": {"trouble": trouble}}}
+    backends = {"evolve": {"batched": {"trouble": trouble, "looks": looks}}}
     recipe = {"operators": ["harder"], "filters": ["judged"], "limits": limits, "backends": backends}
     return go(seeds, out, [Plugin()], **{**recipe, **options})
 
@@ -128,7 +130,7 @@ def test_a_batch_that_is_out_when_the_run_ends_is_collected_and_not_submitted_ag
 
     asyncio.run(interrupted())
     assert len(SERVER) == 1
-    assert run(seeds, tmp_path / "run").pending == 0
+    assert run(seeds, tmp_path / "run", looks=30).pending == 0
     assert len(SERVER) == 9
     assert set(submitted().values()) == {1}
 

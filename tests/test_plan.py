@@ -240,3 +240,76 @@ def test_a_limit_of_requests_is_a_least_time(build, catalog):
     plan = make_plan(build(limits={"requests_per_minute": 12}), catalog)
     assert math.isclose(plan.minutes, 3.0)
     assert make_plan(build(), catalog).minutes is None
+
+
+PRICES = {"evolve": {"input": 10.0, "output": 40.0}}
+
+
+def test_dollars_are_tokens_by_price_and_stand_in_order(build, catalog):
+    plan = make_plan(build(prices=PRICES), catalog)
+    dollars = plan.dollars
+    tokens_in, tokens_out = (
+        sum(getattr(row, name) for row in plan.rows) for name in ("prompt_tokens", "completion_tokens")
+    )
+    assert dollars.likely == pytest.approx((tokens_in * 10 + tokens_out * 40) / 1e6)
+    assert dollars.low == pytest.approx((tokens_in * 10 + tokens_out * 20) / 1e6)
+    assert dollars.high == pytest.approx((tokens_in * 10 + tokens_out * 80) / 1e6)
+    assert dollars.most == pytest.approx((tokens_in * 10 + plan.calls * 2048 * 40) / 1e6)
+    short = make_plan(build(prices=PRICES, sampling={"max_tokens": 20}), catalog).dollars
+    assert 0 < short.low < short.likely <= short.high == pytest.approx(short.most)
+
+
+def test_measured_replies_narrow_the_range_and_what_was_paid_is_told(build, catalog, tmp_path):
+    recipe = build(seeds=20, prices=PRICES)
+    guess = make_plan(recipe, catalog).dollars
+    paid = run(recipe, tmp_path / "run", catalog=catalog).cost
+    with Store(tmp_path / "run" / "run.db", read_only=True) as store:
+        plan = make_plan(recipe, catalog, store)
+    assert plan.paid[0] == pytest.approx(paid)
+    assert plan.dollars.low <= paid <= plan.dollars.high
+    assert plan.dollars.likely == pytest.approx(paid, rel=0.02)
+    assert (plan.dollars.high - plan.dollars.low) / plan.dollars.likely < (guess.high - guess.low) / guess.likely
+
+
+class Dear(et.Backend, name="dear"):
+    """Tell an account, and no price."""
+
+    key: str = "A"
+
+    def account(self):
+        return self.key
+
+
+class Dears:
+    @staticmethod
+    @et.hookimpl
+    def register_backends():
+        return [Dear]
+
+
+def test_no_sum_where_a_price_is_not_known(build, catalog):
+    catalog.register(Dears, "dears")
+    plan = make_plan(build(backends={"evolve": "scripted", "respond": "dear"}), catalog)
+    assert plan.dollars is None
+    assert by_role(plan)["evolve"].dollars.most == 0
+    assert by_role(plan)["respond"].dollars is None
+
+
+@pytest.mark.parametrize(
+    ("limits", "backends", "minutes"),
+    [
+        ({"requests_per_minute": 6}, {"evolve": "dear", "respond": "evolve"}, 6.0),
+        ({"requests_per_minute": 6}, {"evolve": "dear", "respond": {"dear": {"key": "A"}}}, 6.0),
+        ({"requests_per_minute": 6}, {"evolve": "dear", "respond": {"dear": {"key": "B"}}}, 3.0),
+        ({"requests_per_second": 0.1}, {"evolve": "dear", "respond": "evolve"}, 6.0),
+        ({"backends": {"respond": {"requests_per_minute": 9}}}, {"evolve": "scripted", "respond": "dear"}, 2.0),
+    ],
+)
+def test_the_least_time_is_that_of_the_provider_that_takes_longest(build, catalog, limits, backends, minutes):
+    catalog.register(Dears, "dears")
+    assert make_plan(build(limits=limits, backends=backends), catalog).minutes == pytest.approx(minutes)
+
+
+def test_a_limit_of_tokens_counts_prompts_and_answers(build, catalog):
+    plan = make_plan(build(limits={"tokens_per_minute": 100}), catalog)
+    assert plan.minutes == pytest.approx(sum(row.prompt_tokens + row.completion_tokens for row in plan.rows) / 100)

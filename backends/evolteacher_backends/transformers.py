@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,6 +14,7 @@ from pydantic import Field, PrivateAttr
 import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.batching import Generator, Job, Worker, out_of_memory, release_memory
+from evolteacher_backends.checkpoint import contents
 
 ALPACA_PREFACE = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -25,9 +25,6 @@ ALPACA_RESPONSE = "### Response:"
 
 _CONFIGURATIONS = ("config.json", "adapter_config.json")
 """A checkpoint has one of these; the second is a LoRA adapter's, whose base model peft loads."""
-
-_SAMPLED = 65536
-"""Bytes that are read at the beginning, the middle and the end of each file to tell checkpoints apart."""
 
 
 class Transformers(et.Backend, name="transformers"):
@@ -76,9 +73,8 @@ class Transformers(et.Backend, name="transformers"):
 
     def identity(self) -> str:
         """Return name and not-free options, and of a folder also what tells its files from another training's."""
-        folder = Path(self.model).expanduser()
-        contents = _contents(folder) if folder.is_dir() else ""
-        return json.dumps([self.name, self.options(with_free=False), contents], sort_keys=True)
+        digest = contents(Path(self.model).expanduser())
+        return json.dumps([self.name, self.options(with_free=False), digest], sort_keys=True)
 
     def price(self) -> et.Price:
         """Return that tokens cost nothing."""
@@ -258,20 +254,6 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-def _contents(folder: Path) -> str:
-    """Digest a checkpoint's files by name, size and a sample of each: enough to tell one training from the next."""
-    digest = blake2b(digest_size=16)
-    for path in sorted(folder.iterdir()):
-        if path.suffix in (".json", ".jinja", ".model", ".txt", ".py", ".safetensors", ".bin", ".gguf"):
-            size = path.stat().st_size
-            digest.update(f"{path.name} {size}\n".encode())
-            with path.open("rb") as file:
-                for start in (0, size // 2, max(0, size - _SAMPLED)):
-                    file.seek(start)
-                    digest.update(file.read(_SAMPLED))
-    return digest.hexdigest()
 
 
 @et.hookimpl

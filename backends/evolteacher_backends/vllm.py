@@ -12,8 +12,8 @@ from pydantic import Field, PrivateAttr, field_validator
 
 import evolteacher as et
 from evolteacher import errors
+from evolteacher_backends.checkpoint import contents
 from evolteacher_backends.vllm_engine.adapter import CONFIGURATION, find_adapter, read_adapter
-from evolteacher_backends.vllm_engine.contents import contents
 from evolteacher_backends.vllm_engine.faults import explain_start
 from evolteacher_backends.vllm_engine.log import EngineLog
 from evolteacher_backends.vllm_engine.process import EngineProcess

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
-from evolteacher.cli.terminal import complain, count, duration, emit, load_catalog, plain
+from evolteacher.cli.terminal import complain, count, duration, emit, load_catalog, plain, usd
 from evolteacher.errors import UsageError
 from evolteacher.plan import MEASURED_FROM, Plan, make_plan
 from evolteacher.recipe import Recipe
@@ -24,10 +24,11 @@ def plan(
     changes: Changes = None,
     backend: BackendName = None,
 ) -> None:
-    """Say what a run would ask: calls at most, and an estimate of tokens. Nothing is asked, fetched or written.
+    """Say what a run would ask: calls at most, an estimate of tokens and dollars, and the least time.
 
-    A token is taken for four characters, and a response for as long as those that the seeds bring. Where the run's
-    folder exists, what it holds already is said, and the means of its own replies are used.
+    Nothing is asked, fetched or written. A token is taken for four characters, and a response for as long as those that
+    the seeds bring. Where the run's folder exists, what it holds already is said, and the means of its own replies are
+    used. Low dollars are for answers of half that length, high ones for twice it (two standard errors, if measured).
     """
     catalog = load_catalog()
     loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
@@ -107,6 +108,7 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
         )
     else:
         lines.append("Tokens are an estimate: four characters a token, and responses as long as the seeds' own.")
+    lines += _money(made, recipe)
     most = sum(row.most_tokens for row in made.rows)
     lines.append(f"max_tokens allows {most:,} tokens out at the very most.")
     if made.own_way:
@@ -114,7 +116,29 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
             f"These operators ask in a way of their own, and are counted with one call: {', '.join(made.own_way)}."
         )
     if made.minutes is not None:
-        lines.append(f"The limit of requests a minute makes it take {duration(made.minutes * 60)} at the least.")
+        lines.append(f"The limits make it take {duration(made.minutes * 60)} at the least.")
     if folder is not None:
         lines.append(f"{folder} holds {sum(row.stored for row in made.rows):,} of these answers already.")
+    return lines
+
+
+def _money(made: Plan, recipe: Recipe) -> list[str]:
+    """Say what it will cost, and whether the budget covers that."""
+    lines = []
+    unknown = dict.fromkeys(row.backend for row in made.rows if row.dollars is None)
+    if unknown:
+        keys = ", ".join(f"{key}: {{input: …, output: …}}" for key in unknown)
+        lines.append(f"No dollars, since a price is not known. Write it for a million tokens: prices: {{{keys}}}.")
+    elif (dollars := made.dollars) is not None and dollars.most:
+        lines.append(
+            f"It costs {usd(dollars.likely)} likely, {usd(dollars.low)} at the low end and {usd(dollars.high)} at the "
+            f"high one; {usd(dollars.most)} if every answer took max_tokens."
+        )
+        if made.paid[0]:
+            lines.append(f"The folder has paid {usd(made.paid[0])} so far.")
+    budget = recipe.budget
+    if budget is not None and budget.usd is not None and made.dollars is not None:
+        covers = "covers" if made.dollars.high <= budget.usd else "may not cover"
+        covers = "does not cover" if made.dollars.likely > budget.usd else covers
+        lines.append(f"The budget of {usd(budget.usd)} {covers} it; a run that reaches it stops and can go on.")
     return lines

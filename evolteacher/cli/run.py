@@ -62,7 +62,8 @@ def run(
             raise
     show_result(result, loaded, display.pace.tokens_per_second)
     if result.budget:
-        _budget(result, resume)
+        kept = [change for change in changes or [] if not change.startswith("budget")]
+        _budget(result, resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork))
     if result.pending:
         _pending(result, resume)
 
@@ -102,9 +103,15 @@ def _pending(result: RunResult, resume: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def larger(recipe: Recipe) -> list[str]:
+    """Return changes that double a recipe's budget."""
+    given = recipe.budget.model_dump(exclude_none=True) if recipe.budget is not None else {}
+    return [f"budget.{name}={2 * most:.12g}" for name, most in given.items()]
+
+
 def _budget(result: RunResult, resume: str) -> NoReturn:
-    complain("error", f"{result.pending:,} lineages are not finished: {result.budget}")
-    note(f"What was answered is stored. Go on with a larger budget, such as `--set budget.usd=N`:\n  {resume}")
+    complain("error", f"{count(result.pending, 'lineage')} not finished: {result.budget}")
+    note(f"What was answered is stored. Go on with a larger budget, such as twice this one:\n  {resume}")
     raise typer.Exit(BudgetExceeded.exit_code)
 
 

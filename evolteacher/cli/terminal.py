@@ -74,6 +74,11 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def usd(dollars: float) -> str:
+    """Write US dollars: to the cent, and small sums to a hundredth of one."""
+    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:,.4f}"
+
+
 def duration(seconds: float) -> str:
     """Return a length of time as people write it: ``8 s``, ``3:05 min``, ``2:10 h``, ``3 d 4 h``."""
     if round(seconds) < 60:

@@ -200,7 +200,9 @@ class TestCalls:
         async with Opened(provider.url, check=False) as opened:
             await opened.complete(request())
             ours = [
-                each for each in gc.get_objects() if isinstance(each, socket.socket) and leads_to(each, provider.port)
+                each
+                for each in gc.get_objects()
+                if issubclass(type(each), socket.socket) and leads_to(each, provider.port)
             ]
             assert ours
             assert all(each.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) for each in ours)

@@ -111,7 +111,7 @@ class TestRequests:
         for seed in (*range(300), 0):
             asker.reply(chat(), et.Request(REQUEST.messages, et.Sampling(seed=seed)))
         assert [seen.json["seed"] for seen in asker.server.seen] == [*range(300), 0]
-        assert sum(isinstance(each, Shape) for each in gc.get_objects()) <= 300
+        assert sum(type(each) is Shape for each in gc.get_objects()) <= 300
 
     def test_headers_of_the_recipe(self, asker, monkeypatch):
         monkeypatch.setenv("OTHER_KEY", "Token 0123456789abcdef")

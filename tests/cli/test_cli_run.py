@@ -88,6 +88,33 @@ def test_pending_lineages_are_a_failure_that_says_how_to_go_on(cli, folder):
     assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 10
 
 
+def test_a_spent_budget_is_exit_code_3_and_the_printed_command_goes_on(cli, folder):
+    (folder / "recipe.yaml").write_text(RECIPE + "sampling: {max_tokens: 100}\n")
+    options = ["--set", "rounds=2", "--set", "budget.tokens=1200"]
+    result = cli("run", "recipe.yaml", *options)
+    result.refused(3, "not finished: the budget is spent", "of 1,200 tokens")
+    again = resume_of(result.err)
+    assert again == ["run", "recipe.yaml", "--set", "rounds=2", "--set", "budget.tokens=2400"]
+    for _ in range(5):
+        result = cli(*again)
+        if result.code == 0:
+            break
+        again = resume_of(result.err)
+    assert result.code == 0
+    assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 12
+
+
+def test_a_plan_tells_dollars_and_whether_the_budget_covers_them(cli, folder):
+    prices = ["--set", "prices.evolve={input: 10, output: 40}"]
+    assert "$" not in cli("plan", "recipe.yaml").out
+    out = " ".join(cli("plan", "recipe.yaml", *prices, "--set", "budget.usd=0.001").out.split())
+    assert re.search(r"It costs \$0\.\d+ likely, \$0\.\d+ at the low end and \$0\.\d+ at the high one", out)
+    assert "The budget of $0.0010 does not cover it" in out
+    assert "The budget of $90.00 covers it" in " ".join(
+        cli("plan", "recipe.yaml", *prices, "--set", "budget.usd=90").out.split()
+    )
+
+
 def test_a_fatal_error_says_how_to_go_on(cli, folder):
     (folder / "recipe.yaml").write_text(
         RECIPE.replace("scripted}", "{scripted: {rules: [{round: 2, error: not-authorised, reply: bad key}]}}}")
