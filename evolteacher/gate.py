@@ -159,6 +159,12 @@ class Gate:
     def _sold(self, key: str, reply: Reply, hold: Hold) -> Bought:
         """Take a reply as the outcome; an empty one was paid and is asked for again."""
         cost = self.till.cost(key, reply, hold)
+        if not reply.text.strip() and reply.finish_reason == "length":
+            # Asked again it would pay for the same once more.
+            error = BadReply(
+                "the answer is empty and max_tokens are used up, as by hidden reasoning: allow more of them"
+            )
+            return Bought(error, hold, reply.usage, cost)
         if not reply.text.strip():
             self.till.unknown(hold, "the answer was empty", reply.usage, cost)
             raise BrokenReply("the answer was empty")
