@@ -16,8 +16,12 @@ from evolteacher.messages import ROLES
 from evolteacher.recipe import Recipe
 from evolteacher.shipped import recipe_names, shipped_folder
 
-NAMES = ["evol-teacher", "mixed", "quickstart", "wizardcoder", "wizardcoder-vllm"]
+NAMES = ["evol-teacher", "mixed", "quickstart", "wizardcoder", "wizardcoder-vllm", "wizardlm"]
 FIVE = ["add-constraints", "rare-requirement", "more-steps", "misdirection", "complexity"]
+SIX = [
+    f"wizardlm-{what}"
+    for what in ("add-constraints", "deepen", "concretize", "reasoning", "complicate-input", "breadth")
+]
 SEEDS = "seeds/quickstart.jsonl"
 
 
@@ -34,7 +38,7 @@ def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {use.label: use.on for use in recipe.filters}
 
 
-def test_five_recipes_ship(catalog):
+def test_six_recipes_ship(catalog):
     assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == NAMES
     assert set(NAMES) <= set(recipe_names(catalog))
 
@@ -96,6 +100,17 @@ def test_wizardcoder_has_the_papers_rules(catalog):
     assert places(recipe)["few-words"] == ("instruction",)
     assert [use.label for use in recipe.filters if use.component.asks()] == ["no-gain"]
     assert recipe.sampling.of("evolve") == et.Sampling(1.0, 0.9, 2048)
+
+
+def test_wizardlm_has_the_papers_operators_rounds_and_rules(catalog):
+    recipe = Recipe.load("wizardlm", catalog=catalog)
+    assert recipe.seeds_source() == "hf:tatsu-lab/alpaca"
+    assert (recipe.rounds, recipe.on_pruned, recipe.choose) == (4, "retry", "uniform")
+    assert [use.label for use in recipe.operators] == SIX
+    assert {"no-gain", "sorry", "no-content", "copied-prompt"} <= set(places(recipe))
+    assert [recipe.sampling.of(role) for role in ROLES] == [et.Sampling(1.0, 0.9, 2048)] * 3
+    rarer = ["choose=weights", "operators.wizardlm-breadth.weight=0.5"]
+    assert Recipe.load("wizardlm", catalog=catalog, set=rarer).operators[-1].weight == 0.5
 
 
 def test_wizardcoder_vllm_is_wizardcoder_on_one_local_model(catalog):
