@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from evolteacher.operator import Ask, Operator
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
-    from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
+    from evolteacher.record import Evolution, Instruction, Lineage, Material, Record, Seed, Step, Verdict
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
@@ -54,6 +54,7 @@ __all__ = [
     "Instruction",
     "InstructionFilter",
     "Lineage",
+    "Material",
     "MergeReport",
     "Message",
     "Operator",
@@ -120,7 +121,7 @@ _MODULES = {
     "operator": ("Ask", "Operator"),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
-    "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
+    "record": ("Evolution", "Instruction", "Lineage", "Material", "Record", "Seed", "Step", "Verdict"),
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),

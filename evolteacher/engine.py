@@ -29,7 +29,19 @@ from evolteacher.messages import NO_REPLY, ROLES, Reply, Role
 from evolteacher.operator import Operator
 from evolteacher.pipeline import Check, Pipeline, Subject
 from evolteacher.recipe import Recipe
-from evolteacher.record import SEED_OPERATOR, Evolution, Instruction, Record, Seed, Stage, Step, Verdict, clean_text
+from evolteacher.record import (
+    MATERIALS,
+    SEED_OPERATOR,
+    Evolution,
+    Instruction,
+    Material,
+    Record,
+    Seed,
+    Stage,
+    Step,
+    Verdict,
+    clean_text,
+)
 from evolteacher.store import StepRow
 from evolteacher.use import Use
 
@@ -51,15 +63,16 @@ class Draw:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._operators = recipe.operators
-        self._sums = list(accumulate(use.weight for use in recipe.operators))
+        self._operators = {material: recipe.operators_of(material) for material in MATERIALS}
+        self._sums = {material: list(accumulate(use.weight for use in of)) for material, of in self._operators.items()}
         self._prefix = f"{recipe.seed}:".encode()
 
-    def __call__(self, round: int, lineage: str) -> Use[Operator]:
-        """Return the operator."""
+    def __call__(self, round: int, lineage: str, material: Material = "task") -> Use[Operator]:
+        """Return the operator, one that takes what the parent is."""
+        operators, sums = self._operators[material], self._sums[material]
         digest = hashlib.blake2b(self._prefix + f"{round}:{lineage}".encode(), digest_size=8).digest()
-        point = int.from_bytes(digest, "big") / 2**64 * self._sums[-1]
-        return self._operators[min(bisect_right(self._sums, point), len(self._operators) - 1)]
+        point = int.from_bytes(digest, "big") / 2**64 * sums[-1]
+        return operators[min(bisect_right(sums, point), len(operators) - 1)]
 
 
 @dataclass
@@ -244,7 +257,7 @@ class LineageRun:
         parent, depth, parent_round = self.seed.instruction, 0, 0
         for round in range(1, recipe.rounds + 1):
             asked = self.memory.asked
-            use = self.engine.draw(round, self.id)
+            use = self.engine.draw(round, self.id, "task" if depth else recipe.material)
             attempt = Attempt(use.label, round, parent, depth + 1, parent_round)
             kept = await self._evolve(attempt, use)
             self.engine.leave(round, self.memory.asked > asked)
@@ -266,7 +279,7 @@ class LineageRun:
         attempt.response = self.seed.response
         try:
             await self._pass(self.engine.pipeline.seed_instruction, evolution, "seed", 0)
-            if attempt.response is None and self.engine.recipe.seeds.answer == "missing":
+            if attempt.response is None and self.engine.recipe.answers_seeds:
                 await self._respond(attempt, "seed")
             if attempt.response is not None:
                 await self._pass(self.engine.pipeline.seed_response, self._record(attempt), "seed", 0)
@@ -281,7 +294,7 @@ class LineageRun:
         try:
             text = await self._apply(attempt, use)
             reply = attempt.ask.last.reply if attempt.ask is not None and attempt.ask.last is not None else NO_REPLY
-            child, markers = Instruction(text), use.component.markers
+            child, markers = Instruction(text), use.component.markers_used()
             evolution = Evolution(attempt.parent, child, use.label, attempt.round, reply, markers, attempt.depth)
             attempt.evolution = evolution
             await self._pass(self.engine.pipeline.instruction, evolution, "instruction", attempt.round)

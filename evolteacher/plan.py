@@ -1,10 +1,11 @@
 """What a run would ask, before it asks: calls at most, and an estimate of tokens.
 
 The rule of the estimate. A token is four characters, as in English and code on average. A rewrite is longer than its
-parent by 60 characters (WizardCoder's operators ask for about ten more words). An evolving prompt is what the operator
-makes of the first 200 seeds; a responding prompt is the rewrite. A response is as long as the responses that the seeds
-bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens beside the texts that it
-judges, and answers in 20. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
+parent by 60 characters (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code
+has 600. An evolving prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A
+response is as long as the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge
+is asked in 150 tokens beside the texts that it judges, and answers in 20. Where the run's folder holds ten replies or
+more of a kind, their mean replaces the rule.
 
 Dollars. Likely is the likely number of calls, or the most where the folder has no rates, at these tokens. Low is the
 same with answers of half the length, high is the most calls with answers of twice it. Where the folder's own replies
@@ -37,6 +38,9 @@ from evolteacher.use import Use
 
 CHARACTERS_PER_TOKEN = 4
 GROWTH = 60
+PROBLEM = 600
+"""Characters of a task that is made of a snippet of code."""
+
 SAMPLE = 200
 RESPONSE_TOKENS = 300
 JUDGE_PROMPT_TOKENS = 150
@@ -238,20 +242,33 @@ def _assumed(recipe: Recipe, why: str) -> _Seeds:
 
 
 def _evolving(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
+    if recipe.material == "task":
+        parent = seeds.length + GROWTH * (recipe.rounds - 1) / 2
+        yield from _drawing(recipe, seeds, recipe.operators_of("task"), recipe.rounds, parent, parent + GROWTH)
+        return
+    yield from _drawing(recipe, seeds, recipe.operators_of("snippet"), 1, seeds.length, PROBLEM)
+    if later := recipe.rounds - 1:
+        parent = PROBLEM + GROWTH * (later - 1) / 2
+        yield from _drawing(recipe, seeds, recipe.operators_of("task"), later, parent, parent + GROWTH)
+
+
+def _drawing(
+    recipe: Recipe, seeds: _Seeds, operators: tuple[Use[Operator], ...], rounds: int, parent: float, child: float
+) -> Iterator[_Calls]:
+    """Yield the calls of some rounds, by backend: parents and children are of these lengths in the mean."""
     shares: dict[str, float] = {}
     overheads: dict[str, float] = {}
-    for use in recipe.operators:
+    for use in operators:
         backend = recipe.backend_of("evolve", use)
         shares[backend] = shares.get(backend, 0.0) + use.weight
         overheads[backend] = overheads.get(backend, 0.0) + use.weight * _overhead(use, seeds.sample)
     total = sum(shares.values())
-    parent = seeds.length + GROWTH * (recipe.rounds - 1) / 2
     for backend, share in shares.items():
         if share:
             # Operators are drawn by weight: where they use several backends this is the mean of each, not the most.
-            number = round(seeds.count * recipe.rounds * share / total)
+            number = round(seeds.count * rounds * share / total)
             prompt = (overheads[backend] / share + parent) / CHARACTERS_PER_TOKEN
-            yield _Calls("evolve", backend, number, prompt, (parent + GROWTH) / CHARACTERS_PER_TOKEN, "evolve")
+            yield _Calls("evolve", backend, number, prompt, child / CHARACTERS_PER_TOKEN, "evolve")
 
 
 def _overhead(use: Use[Operator], sample: list[Instruction]) -> float:
@@ -269,19 +286,25 @@ def _overhead(use: Use[Operator], sample: list[Instruction]) -> float:
     return sum(lengths) / len(lengths) if lengths else 0.0
 
 
+def _child(recipe: Recipe, seeds: _Seeds) -> float:
+    """Return the mean characters of the rewrites of all rounds."""
+    first = seeds.length + GROWTH if recipe.material == "task" else PROBLEM
+    return first + GROWTH * (recipe.rounds - 1) / 2
+
+
 def _responding(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
     backend = recipe.backend_of("respond")
-    child = (seeds.length + GROWTH * (recipe.rounds + 1) / 2) / CHARACTERS_PER_TOKEN
+    child = _child(recipe, seeds) / CHARACTERS_PER_TOKEN
     number = seeds.count * recipe.rounds
     yield _Calls("respond", backend, number, child, seeds.response_tokens, "respond")
     missing = seeds.count - seeds.answered
-    if recipe.seeds.answer == "missing" and missing:
+    if recipe.answers_seeds and missing:
         prompt = seeds.length / CHARACTERS_PER_TOKEN
         yield _Calls("respond", backend, missing, prompt, seeds.response_tokens, "seed")
 
 
 def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
-    pair = (2 * seeds.length + GROWTH * recipe.rounds) / CHARACTERS_PER_TOKEN
+    pair = (2 * _child(recipe, seeds) - GROWTH) / CHARACTERS_PER_TOKEN
     for use in recipe.filters:
         if not type(use.component).asks():
             continue
@@ -296,7 +319,7 @@ def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
 
 
 def _seed_judgements(component: Filter, recipe: Recipe, seeds: _Seeds) -> int:
-    responses = seeds.count if recipe.seeds.answer == "missing" else seeds.answered
+    responses = seeds.count if recipe.answers_seeds else seeds.answered
     if isinstance(component, ResponseFilter):
         return responses
     return seeds.count + responses if isinstance(component, TextFilter) else seeds.count

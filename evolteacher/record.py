@@ -8,12 +8,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from evolteacher.messages import NO_REPLY, Reply
 
 Stage = Literal["seed", "evolve", "instruction", "response", "dataset"]
 """Where a verdict was given: on a seed, by the evolving call, on the new instruction, its response, the dataset."""
+
+Material = Literal["task", "snippet"]
+"""What a lineage starts from: a task, or a snippet of code that a task is to be made of, which is no row by itself."""
+
+MATERIALS: tuple[Material, ...] = get_args(Material)
 
 SEED_OPERATOR = "seed"
 """The operator name that round-0 evolutions carry."""
@@ -48,10 +53,10 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Seed:
-    """An instruction of the source dataset.
+    """An instruction of the source dataset, or a snippet of code where the recipe's material is that.
 
     Attributes:
-        instruction: the task.
+        instruction: the task, or the snippet.
         response: the source's own answer; None where it has none.
         source: where it was read: ``file:line`` or the like.
         licence: of the source row, where known.
