@@ -48,6 +48,8 @@ LONGEST = 100_000
 ROWS = 3_000
 """Rows of a dataset that is large for one that is tried."""
 
+RowFilter = InstructionFilter | ResponseFilter | TextFilter | ReplyFilter
+
 Order = Literal["first", "last", "middle"]
 """Which of the asks that are waiting is answered next."""
 
@@ -161,15 +163,20 @@ async def work(component: Component, specimen: Any, ask: Script) -> Any:
     """Have a component do what it is for, once, on a specimen of its kind."""
     if isinstance(component, Operator):
         return await component.evolve(specimen, ask)
-    if isinstance(component, DatasetFilter):
-        return list(component.select(iter(specimen)))
-    assert isinstance(component, InstructionFilter | ResponseFilter | TextFilter | ReplyFilter)
+    assert isinstance(component, RowFilter)
     return await component.judge(specimen, ask)
 
 
 def attempt(component: Component, specimen: Any, script: Script) -> Trial:
-    """Have it work on an event loop of its own, and return what came of that; only what ends a program is raised."""
+    """Have it work, on an event loop of its own where it may ask, and return what came of that.
+
+    Only what ends a program is raised.
+    """
     try:
+        if isinstance(component, DatasetFilter):
+            return Trial((), list(component.select(iter(specimen))))
+        if isinstance(component, RowFilter) and not component.asks():
+            return Trial((), component.reject(specimen))
         result, error = asyncio.run(work(component, specimen, script)), None
     except Exception as fault:
         result, error = None, fault

@@ -127,7 +127,8 @@ class DatasetFilterConformance(_FilterChecks):
         """The rows are a stream that can be read once, since a dataset need not fit into memory."""
         assert isinstance(component, DatasetFilter)
         for what, rows in self.kinds(component):
-            listed, streamed = list(component.select(list(rows))), list(component.select(iter(rows)))
+            streamed = self.selected(component, rows)
+            listed = list(component.select(list(rows)))
             if listed != streamed:
                 self.violated(f"with {what}: of a list {listed[:5]!r}, and of a stream {streamed[:5]!r}")
 
