@@ -9,11 +9,14 @@ from typing import Any
 
 from evolteacher import __version__
 from evolteacher.history import Summary
+from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
 from evolteacher.yamlfile import dump
 
 
-def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "", data_file: str = "") -> str:
+def dataset_card(
+    recipe: Recipe, summary: Summary, *, partial: str = "", data_file: str = "", plugins: Iterable[UsedPlugin] = ()
+) -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
     Args:
@@ -21,6 +24,7 @@ def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "", data_fi
         summary: the run's sums.
         partial: why the dataset is not the whole one; empty when it is.
         data_file: the file beside the card that hubs are to read; the folder holds the same rows in several.
+        plugins: those that took part, with their versions.
     """
     tags = ["evol-instruct", "synthetic"]
     front: dict[str, Any] = {"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]}
@@ -66,6 +70,12 @@ def dataset_card(recipe: Recipe, summary: Summary, *, partial: str = "", data_fi
         taken = _count(summary.forked, "stored reply", "stored replies")
         there = f"${summary.forked_cost:,.4f} there and " if summary.forked_cost is not None else ""
         parts.append(f"Besides, {taken} came from another run and cost {there}nothing here.\n")
+    if made := [
+        (f"`{plugin.name}`", f"{plugin.distribution} {', then '.join(plugin.versions)}", ", ".join(plugin.components))
+        for plugin in plugins
+    ]:
+        parts.append("## Plugins\n")
+        parts.append(_table(("plugin", "version", "used here"), made))
     parts.append("## Licence\n")
     parts.append(_licence(summary.licences))
     parts.append(f"## Recipe\n\n{_code(dump(_public(recipe)))}")

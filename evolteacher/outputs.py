@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from evolteacher import __version__
 from evolteacher.card import dataset_card
@@ -13,9 +12,9 @@ from evolteacher.catalog import Catalog
 from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.errors import MissingExtra
 from evolteacher.history import records, summarise
+from evolteacher.provenance import stored_plugins, used_plugins
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
-from evolteacher.use import Use
 from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
 
@@ -81,16 +80,15 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)
     data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
-    _write(folder / CARD, dataset_card(recipe, summarise(store), partial=partial, data_file=data_file))
+    summary, plugins = summarise(store), stored_plugins(store)
+    _write(folder / CARD, dataset_card(recipe, summary, partial=partial, data_file=data_file, plugins=plugins))
 
 
 def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:
     """Write the recipe with every default spelt out, and the versions of the plugins that it uses."""
-    uses: list[Use[Any]] = [*recipe.operators, *recipe.filters, *recipe.dataset_filters, *recipe.backends.values()]
-    found = {entry for use in uses if (entry := catalog.entry(type(use.component))) is not None}
-    plugins = sorted({f"{e.plugin.name} ({e.plugin.distribution} {e.plugin.version})" for e in found})
-    head = f"# Written by evolteacher {__version__}; plugins: {', '.join(plugins)}.\n"
-    _write(folder / LOCKED_RECIPE, head + dump(recipe.to_plain()))
+    head = [f"Written by evolteacher {__version__}. The recipe uses these plugins:"]
+    head += [f"  {plugin}: {', '.join(plugin.components)}" for plugin in used_plugins(recipe, catalog)]
+    _write(folder / LOCKED_RECIPE, "".join(f"# {line}\n" for line in head) + dump(recipe.to_plain()))
 
 
 def _write(path: Path, text: str) -> None:

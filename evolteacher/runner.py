@@ -30,6 +30,7 @@ from evolteacher.messages import ROLES
 from evolteacher.outputs import exports, lock_recipe, write_outputs
 from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
+from evolteacher.provenance import note_plugins
 from evolteacher.recipe import Recipe
 from evolteacher.record import clean_text
 from evolteacher.store import Store
@@ -159,6 +160,8 @@ class Run:
                 self.note(f"seeds: {line}")
             store.set_meta("experiment", self.recipe.experiment())
             store.set_meta("recipe", self.recipe.to_plain())
+            for line in note_plugins(store, self.recipe, self.catalog):
+                self.note(line)
             lock_recipe(self.folder, self.recipe, self.catalog)
             seeds = store.seed_count()
             self.progress.seeds, self.progress.rounds = seeds, self.recipe.rounds

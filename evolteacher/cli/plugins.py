@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.catalog import Catalog, Entry, Plugin
+from evolteacher.cli.plugins_check import check
+from evolteacher.cli.plugins_new import new
 from evolteacher.cli.terminal import emit, load_catalog, plain
 from evolteacher.component import Component
 from evolteacher.errors import UsageError, did_you_mean
@@ -34,6 +36,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("new")(new)
+app.command("check")(check)
 
 
 @app.callback()

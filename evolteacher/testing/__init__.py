@@ -1,6 +1,7 @@
-"""The conformance suite: what any backend must do so that a run neither loses, doubles nor spoils anything.
+"""The conformance suites: what a component must do so that a run neither loses, doubles nor spoils anything.
 
-A backend's author inherits the checks, and pytest collects them::
+There is one for operators, three for filters (of rows, of rows by way of an LLM, of whole datasets) and one for
+backends. An author inherits the checks, and pytest collects them::
 
     import pytest
     from evolteacher.testing import BackendConformance
@@ -32,11 +33,22 @@ from evolteacher.testing.batches import BatchChecks
 from evolteacher.testing.company import CompanyChecks
 from evolteacher.testing.description import DescriptionChecks
 from evolteacher.testing.faults import SITUATIONS, FaultChecks
+from evolteacher.testing.filters import DatasetFilterConformance, FilterConformance, JudgeConformance
 from evolteacher.testing.inputs import InputChecks
 from evolteacher.testing.lifecycle import LifecycleChecks
+from evolteacher.testing.operators import OperatorConformance
 from evolteacher.testing.promises import PROMPT, Faults
 
-__all__ = ["PROMPT", "SITUATIONS", "BackendConformance", "Faults"]
+__all__ = [
+    "PROMPT",
+    "SITUATIONS",
+    "BackendConformance",
+    "DatasetFilterConformance",
+    "Faults",
+    "FilterConformance",
+    "JudgeConformance",
+    "OperatorConformance",
+]
 
 
 class BackendConformance(

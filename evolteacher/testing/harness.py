@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import traceback
 from collections.abc import Awaitable, Coroutine
 from typing import Any, NoReturn, TypeVar
@@ -19,6 +20,25 @@ def violated(rule: str, seen: str) -> NoReturn:
     """Fail the running check: what the contract says, and what was seen in its place."""
     # What was seen says all; the error in whose handling this is called would only be shown a second time.
     raise pytest.fail.Exception(f"the contract: {rule}\nseen: {seen}", pytrace=False) from None
+
+
+class Checks:
+    """The base of all checks: a check's docstring is the rule that it states when it fails."""
+
+    _rule: str = ""
+
+    @pytest.fixture(autouse=True)
+    def _read_rule(self, request: pytest.FixtureRequest) -> None:
+        """Take the rule that a failing check states from the check's docstring."""
+        self._rule = " ".join((inspect.getdoc(request.function) or "").split())
+
+    def violated(self, seen: str) -> NoReturn:
+        """Fail the running check, with its own docstring as the rule."""
+        violated(self._rule, seen)
+
+    def not_covered(self, why: str) -> NoReturn:
+        """Report the running check as one that could not be made."""
+        pytest.skip(f"{type(self).__name__}: not covered: {why}")
 
 
 def describe(error: BaseException) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 import pytest
 
 from evolteacher.backend import Backend, Workload
 from evolteacher.errors import EvolteacherError
 from evolteacher.messages import Message, Reply, Request, Sampling
-from evolteacher.testing.harness import Session, violated
+from evolteacher.testing.harness import Checks, Session
 
 PROMPT = "Count from one to one hundred, in words."
 """What is asked where the question does not matter."""
@@ -22,7 +21,7 @@ Faults = Mapping[str, tuple[Callable[[], Backend], type[EvolteacherError]]]
 _KEPT = pytest.StashKey[Session]()
 
 
-class Promises:
+class Promises(Checks):
     """What the author of a backend says of it: attributes to set, and fixtures to override.
 
     Attributes:
@@ -54,8 +53,6 @@ class Promises:
     grace: ClassVar[float] = 2.0
     keep_open: ClassVar[bool] = False
 
-    _rule: str = ""
-
     @pytest.fixture
     def backend(self) -> Backend:
         """The backend under test, not opened; to be overridden."""
@@ -75,11 +72,6 @@ class Promises:
     def batches(self) -> Backend | None:
         """A backend that answers in provider batches, not opened; None where that cannot be tested."""
         return None
-
-    @pytest.fixture(autouse=True)
-    def _read_rule(self, request: pytest.FixtureRequest) -> None:
-        """Take the rule that a failing check states from the check's docstring."""
-        self._rule = " ".join((inspect.getdoc(request.function) or "").split())
 
     @pytest.fixture
     def _opened(self, backend: Backend, request: pytest.FixtureRequest) -> Iterator[Session]:
@@ -128,14 +120,6 @@ class Promises:
         """Return a request; greedy and short unless the sampling says otherwise."""
         messages = [Message("user", text)] if system is None else [Message("system", system), Message("user", text)]
         return Request(tuple(messages), Sampling(**{"temperature": 0.0, "max_tokens": self.max_tokens, **sampling}))
-
-    def violated(self, seen: str) -> NoReturn:
-        """Fail the running check, with its own docstring as the rule."""
-        violated(self._rule, seen)
-
-    def not_covered(self, why: str) -> NoReturn:
-        """Report the running check as one that could not be made."""
-        pytest.skip(f"{type(self).__name__}: not covered: {why}")
 
 
 def _class_of(request: pytest.FixtureRequest) -> pytest.Class:

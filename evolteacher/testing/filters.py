@@ -1,0 +1,164 @@
+"""The checks of filters: of rows, of rows by way of an LLM, and of whole datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from evolteacher.component import Component
+from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.record import Record
+from evolteacher.specimens import TEXTS, Script, Trial, attempt, dataset, specimens
+from evolteacher.testing.components import AskingChecks, ComponentChecks, Trials, missing
+from evolteacher.testing.harness import describe
+from evolteacher.testing.operators import ANSWERS
+
+
+class _FilterChecks(ComponentChecks):
+    @pytest.fixture
+    def filter(self) -> Filter:
+        """The filter under test; to be overridden."""
+        missing(self, "filter")
+
+    @pytest.fixture
+    def component(self, filter: Filter) -> Component:
+        """The filter."""
+        wanted = _suite(filter)
+        if not isinstance(self, wanted):
+            pytest.fail(f"{type(self).__name__}: for '{filter.name}' inherit from {wanted.__name__}", pytrace=False)
+        return filter
+
+
+class _RowChecks(_FilterChecks):
+    @pytest.fixture
+    def rejects(self) -> Sequence[Any]:
+        """What it must reject: texts, evolutions, records or replies, as its base says."""
+        return ()
+
+    @pytest.fixture
+    def keeps(self) -> Sequence[Any]:
+        """What it must keep."""
+        return ()
+
+    def test_it_gives_a_reason_or_none(self, component: Component) -> None:
+        """What is kept gets None, and what is rejected a reason in words: a text that is not empty."""
+        for what, specimen in self.kinds(component):
+            trial = self.trial(component, specimen)
+            if trial.error is None:
+                _check_reason(self, trial, what)
+
+    def test_it_rejects_what_it_should(self, component: Component, rejects: Sequence[Any]) -> None:
+        """What the author says that it rejects (the fixture `rejects`) gets a reason."""
+        if not rejects:
+            self.not_covered("the fixture `rejects` names nothing")
+        for each in rejects:
+            if not self.trial(component, each).result:
+                self.violated(f"{each!r} was kept")
+
+    def test_it_keeps_what_it_should(self, component: Component, keeps: Sequence[Any]) -> None:
+        """What the author says that it keeps (the fixture `keeps`) gets none."""
+        if not keeps:
+            self.not_covered("the fixture `keeps` names nothing")
+        for each in keeps:
+            if reason := self.trial(component, each).result:
+                self.violated(f"{each!r} was rejected: {reason}")
+
+
+class FilterConformance(_RowChecks):
+    """All checks of a row filter that asks nothing; inherit from it, and give it the fixture ``filter``."""
+
+
+class JudgeConformance(_RowChecks, AskingChecks):
+    """All checks of a filter that asks an LLM; inherit from it, and give it the fixture ``filter``.
+
+    ``answer(prompt, label)`` says what the judge answers; override it with a verdict that the filter can read.
+    """
+
+    def answer(self, prompt: str, label: str) -> str:
+        """Return a verdict as good as none; see :meth:`~evolteacher.testing.components.Trials.answer`."""
+        return "Yes. 8/10"
+
+    @pytest.mark.parametrize("what", ANSWERS)
+    def test_any_verdict_is_decided(self, component: Component, what: str) -> None:
+        """Whatever the judge answers, unreadable or hostile, the filter keeps or gives a reason; it never raises."""
+        decided = 0
+        for where, specimen in list(self.kinds(component))[:4]:
+            trial = attempt(component, specimen, Script(lambda asked: ANSWERS[what]))
+            if trial.error is not None:
+                self.violated(f"with {where}, after {what} it raised {describe(trial.error)}")
+            _check_reason(self, trial, f"{where}, after {what},")
+            decided += bool(trial.asked)
+        if not decided:
+            self.must_ask(component)
+
+    def test_what_is_judged_stands_in_the_prompt(self, component: Component) -> None:
+        """What is judged is data: its text stands in a prompt as it is, whatever braces and marks it holds."""
+        self.must_ask(component)
+        for what, text in TEXTS.items():
+            for where, specimen in specimens(component, {what: text}).items():
+                trial = self.trial(component, specimen)
+                if what in where and trial.asked and not any(text.strip() in asked.text for asked in trial.asked):
+                    self.violated(f"with {where}, {text!r}, it asked {trial.asked[0].text!r}")
+
+
+class DatasetFilterConformance(_FilterChecks):
+    """All checks of a dataset filter; inherit from it, and give it the fixture ``filter``."""
+
+    def test_it_drops_rows_that_there_are(self, component: Component) -> None:
+        """select() gives pairs: the id of a row that it was given, and the reason, a text that is not empty."""
+        for what, rows in self.kinds(component):
+            ids = {row.id for row in rows}
+            for pair in self.selected(component, rows):
+                if not isinstance(pair, tuple) or len(pair) != 2 or pair[0] not in ids:
+                    self.violated(f"with {what}: {pair!r}")
+                if not isinstance(pair[1], str) or not pair[1].strip():
+                    self.violated(f"with {what}, for a reason: {pair[1]!r}")
+
+    def test_it_drops_a_row_once(self, component: Component) -> None:
+        """A row is dropped once, for one reason."""
+        for what, rows in self.kinds(component):
+            dropped = [pair[0] for pair in self.selected(component, rows)]
+            if twice := {each for each in dropped if dropped.count(each) > 1}:
+                self.violated(f"with {what}, more than once: {sorted(twice)[0]}")
+
+    def test_it_reads_the_rows_once(self, component: Component) -> None:
+        """The rows are a stream that can be read once, since a dataset need not fit into memory."""
+        assert isinstance(component, DatasetFilter)
+        for what, rows in self.kinds(component):
+            streamed = self.selected(component, rows)
+            listed = list(component.select(list(rows)))
+            if listed != streamed:
+                self.violated(f"with {what}: of a list {listed[:5]!r}, and of a stream {streamed[:5]!r}")
+
+    def test_the_earlier_row_wins(self, component: Component) -> None:
+        """Of two rows that are alike the later is dropped, if either is: rows are in the order of the dataset."""
+        texts = [text for text in TEXTS.values() if text.strip()]
+        rows = dataset([*texts, *texts])
+        dropped = {pair[0] for pair in self.selected(component, rows)}
+        earlier: dict[tuple[str, str], Record] = {}
+        for row in rows:
+            first = earlier.setdefault((row.instruction.text, row.response), row)
+            if first is not row and first.id in dropped and row.id not in dropped:
+                self.violated(f"of the equal rows {first.id} and {row.id} the first was dropped")
+
+    def selected(self, component: Component, rows: Sequence[Record]) -> list[Any]:
+        """Return what it selects."""
+        trial = self.trial(component, rows)
+        if trial.error is not None:
+            self.violated(f"it raised {describe(trial.error)}")
+        return list(trial.result)
+
+
+def _suite(filter: Filter) -> type[Trials]:
+    """Return the class of checks that is meant for a filter."""
+    if isinstance(filter, DatasetFilter):
+        return DatasetFilterConformance
+    return JudgeConformance if filter.asks() else FilterConformance
+
+
+def _check_reason(suite: Trials, trial: Trial, what: str) -> None:
+    reason = trial.result
+    if reason is not None and (not isinstance(reason, str) or not reason.strip()):
+        suite.violated(f"with {what} it returned {reason!r}")

@@ -1,0 +1,354 @@
+"""``evolteacher plugins check`` names each kind of fault of a really installed package, and how to mend it."""
+
+import os
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+
+PYPROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "{name}"
+version = "0.1"
+requires-python = ">=3.11"
+dependencies = ["evolteacher>=0.1"]
+
+[project.entry-points.evolteacher]
+{point} = "{module}"
+
+[tool.hatch.build.targets.wheel]
+only-include = ["{module}.py"]
+"""
+
+HEAD = """
+import asyncio
+
+import evolteacher as et
+from pydantic import Field
+
+
+"""
+
+GOOD = """
+class Mine(et.Operator, name="{point}"):
+    '''Ask again.'''
+
+    def prompt(self, parent):
+        return "Again: " + parent.text
+
+
+@et.hookimpl
+def register_operators():
+    return [Mine]
+"""
+
+FILTER = """
+class Mine(et.TextFilter, name="{point}"):
+    '''Reject.'''
+
+    def reject(self, text):
+        return {result}
+
+
+@et.hookimpl
+def register_filters():
+    return [Mine]
+"""
+
+# Package -> (its code; what stands in place of a part of its pyproject.toml; what is wrong; how to mend it).
+FAULTS = {
+    "no-entry": (
+        GOOD,
+        ("[project.entry-points.evolteacher]\n", "[project.entry-points.pytest11]\n"),
+        "it has no entry point in the group 'evolteacher'",
+        '[project.entry-points.evolteacher] and below it NAME = "evolbad_no_entry"',
+    ),
+    "near-group": (
+        GOOD,
+        ("entry-points.evolteacher]", 'entry-points."evolteacher.plugins"]'),
+        "its entry points are in the group 'evolteacher.plugins', where evolteacher does not look",
+        'write [project.entry-points.evolteacher] for [project.entry-points."evolteacher.plugins"]',
+    ),
+    "misspelt-group": (
+        GOOD,
+        ("entry-points.evolteacher]", "entry-points.evolteachers]"),
+        "its entry points are in the group 'evolteachers', where evolteacher does not look",
+        "install it again: entry points are read when a package is installed",
+    ),
+    "no-module": (
+        GOOD,
+        ('= "evolbad_no_module"', '= "evolbad_no_modul"'),
+        "there is no module 'evolbad_no_modul'. Did you mean 'evolbad_no_module'?",
+        "name a module that the package holds",
+    ),
+    "no-attribute": (
+        GOOD,
+        ('= "evolbad_no_attribute"', '= "evolbad_no_attribute:Mein"'),
+        "evolbad_no_attribute has no 'Mein'. Did you mean 'Mine'?",
+        'no-attribute = "evolbad_no_attribute"',
+    ),
+    "raises": (
+        "def fail():\n    return 1 / 0\n\n\nfail()",
+        None,
+        "importing it raised ZeroDivisionError: division by zero (evolbad_raises.py:9)",
+        "mend what is raised there",
+    ),
+    "syntax": (
+        "def fail(:\n    pass",
+        None,
+        "importing it raised SyntaxError:",
+        "(evolbad_syntax.py:8)",
+    ),
+    "needs-library": (
+        "import a_library_that_nobody_installed",
+        None,
+        "ModuleNotFoundError: No module named 'a_library_that_nobody_installed' (evolbad_needs_library.py:8)",
+        "write what brings 'a_library_that_nobody_installed' into the package's dependencies; a heavy library",
+    ),
+    "private-import": (
+        "from evolteacher.engines import Engine",
+        None,
+        "No module named 'evolteacher.engines'",
+        "import from `evolteacher`, `evolteacher.errors` and `evolteacher.testing` alone",
+    ),
+    "exits": (
+        "raise SystemExit('usage: exits FILE')",
+        None,
+        "importing it raised SystemExit: usage: exits FILE (evolbad_exits.py:8)",
+        'if __name__ == "__main__":',
+    ),
+    "hides": (
+        GOOD.replace(
+            "    def prompt", "    markers_of: int = Field(1, description='x')\n    kind: str = 'x'\n\n    def prompt"
+        ),
+        None,
+        "the option 'kind' hides what every operator has; rename it (evolbad_hides.py:9)",
+        "rename the option",
+    ),
+    "reserved": (
+        GOOD.replace("    def prompt", "    weight: int = 1\n\n    def prompt"),
+        None,
+        "'weight' is reserved (weight, as, backend, on); rename the option (evolbad_reserved.py:9)",
+        "rename the option",
+    ),
+    "misspelt-hook": (
+        GOOD.replace("register_operators", "register_operator"),
+        None,
+        "there is no hook 'register_operator'. Did you mean 'register_operators'?",
+        "call the function by the hook's name. There are: register_operators(), register_filters()",
+    ),
+    "unmarked-hook": (
+        GOOD.replace("@et.hookimpl\n", ""),
+        None,
+        "the function register_operators() is no hook: it is not marked as one",
+        "write @et.hookimpl above `def register_operators(…)`",
+    ),
+    "unmarked-misspelt": (
+        GOOD.replace("@et.hookimpl\n", "").replace("register_operators", "register_operater"),
+        None,
+        "register_operater() is no hook: it is not marked as one, and the hook is called register_operators()",
+        "write @et.hookimpl above `def register_operators(…)`",
+    ),
+    "instances": (
+        GOOD.replace("[Mine]", "[Mine()]"),
+        None,
+        "a list of subclasses of evolteacher.Operator is needed",
+        "return the classes themselves, without parentheses",
+    ),
+    "nameless": (
+        GOOD.replace(', name="{point}"', ""),
+        None,
+        "Mine has no name",
+        "give it the name by which recipes call it",
+    ),
+    "async-hook": (
+        GOOD.replace("def register_operators", "async def register_operators"),
+        None,
+        "register_operators() is async; hooks are plain functions",
+        "write `def` in place of `async def`",
+    ),
+    "nothing": (
+        "x = 1",
+        None,
+        "plugin 'nothing': it brings nothing",
+        "write a function such as `@et.hookimpl` `def register_operators(): return [Mine]`",
+    ),
+    "clash": (
+        GOOD.replace("{point}", "add-constraints"),
+        None,
+        "plugin 'wizardcoder' (evolteacher 0.1.0) brings one of that name",
+        "choose another name; until then recipes write clash/add-constraints",
+    ),
+    "no-docstring": (
+        GOOD.replace("    '''Ask again.'''\n\n", ""),
+        None,
+        "operator 'no-docstring' (evolbad_no_docstring.py:9): it has no docstring",
+        "write what it does in one line",
+    ),
+    "no-description": (
+        GOOD.replace("    def prompt", "    speed: int = 1\n\n    def prompt"),
+        None,
+        "operator 'no-description' (evolbad_no_description.py:9): the option 'speed' has no description",
+        'speed: … = Field(…, description="…")',
+    ),
+    "braces": (
+        GOOD.replace('"Again: " + parent.text', "('Again: ' + parent.text).format()"),
+        None,
+        "(evolbad_braces.py:13)",
+        "a text is data: join it to the prompt by an f-string or +, never by format() or %",
+    ),
+    "drops-the-task": (
+        GOOD.replace("parent.text", "parent.text.replace('%', ' per cent')"),
+        None,
+        "the prompt does not hold the task",
+        "put the parent's text into the prompt as it is",
+    ),
+    "chance": (
+        GOOD.replace('"Again: "', "str(__import__('random').random())"),
+        None,
+        "with a plain text, the same twice, it did not do the same",
+        "take out what changes from call to call",
+    ),
+    "says-true": (
+        FILTER.replace("{result}", "text == ''"),
+        None,
+        "with a plain text it returned False",
+        "return a reason in words, or None to keep",
+    ),
+    "first-word": (
+        FILTER.replace("{result}", "'bad' if text.split()[0] == 'bad' else None"),
+        None,
+        "with nothing it raised IndexError: list index out of range (evolbad_first_word.py:13)",
+        "expect any text",
+    ),
+    "lossy": (
+        "from pydantic import field_serializer\n\n"
+        + GOOD.replace(
+            "    def prompt",
+            "    share: float = Field(0.5, description='x')\n\n    @field_serializer('share')\n"
+            "    def _write(self, share):\n        return f'{share:.0%}'\n\n    def prompt",
+        ),
+        None,
+        "the same one cannot be made again",
+        "give options types of JSON",
+    ),
+    "broken-command": (
+        "@et.hookimpl\ndef register_commands(cli):\n    cli.add('broken', 'evolbad_broken_command:nope', 'Help.')",
+        None,
+        "command 'broken': evolbad_broken_command:nope cannot be imported: AttributeError",
+        "name a function",
+    ),
+    "any-python": (
+        GOOD,
+        ('requires-python = ">=3.11"\n', ""),
+        "it does not say which Python it needs",
+        'requires-python = ">=3.11"',
+    ),
+    "any-evolteacher": (
+        GOOD,
+        ('"evolteacher>=0.1"', '"evolteacher"'),
+        "evolteacher stands with no least version",
+        'dependencies = ["evolteacher>=0.1.0"]',
+    ),
+    "no-evolteacher": (
+        GOOD,
+        ('"evolteacher>=0.1"', '"evolteacher-extras>=3"'),
+        "evolteacher stands not among its dependencies",
+        'dependencies = ["evolteacher>=0.1.0"]',
+    ),
+}
+
+SOUND = {
+    "good": GOOD,
+    "needs-an-option": GOOD.replace("    def prompt", "    what: str = Field(description='x')\n\n    def prompt"),
+    "heavy": FILTER.replace("{result}", "__import__('a_library_that_nobody_installed')"),
+    "observer": "@et.hookimpl\ndef run_finished(event):\n    pass",
+}
+"""Packages with which nothing is wrong."""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """All of them, built and installed."""
+    root = tmp_path_factory.mktemp("check")
+    packages = {**{name: (code, change) for name, (code, change, *_) in FAULTS.items()}}
+    packages.update({name: (code, None) for name, code in SOUND.items()})
+    for name, (code, change) in packages.items():
+        module = f"evolbad_{name.replace('-', '_')}"
+        text = PYPROJECT.format(name=f"evolbad-{name}", point=name, module=module)
+        if change is not None:
+            assert change[0] in text, name
+            text = text.replace(*change)
+        (root / name).mkdir()
+        (root / name / "pyproject.toml").write_text(text)
+        (root / name / f"{module}.py").write_text(HEAD.rstrip("\n") + "\n\n\n" + dedent(code).replace("{point}", name))
+    words = ["install", "--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--target", root / "site"]
+    command = [sys.executable, "-m", "pip", *words, *(root / name for name in packages)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((root / "site").glob("*.dist-info"))) == len(packages) == 36
+    return root / "site"
+
+
+@pytest.fixture
+def check(site, tmp_path):
+    def run(name, code=1, **environment):
+        clean = {key: value for key, value in os.environ.items() if not key.startswith("EVOLTEACHER_")}
+        done = subprocess.run(
+            [sys.executable, "-m", "evolteacher", "plugins", "check", name],
+            cwd=tmp_path,
+            env={**clean, "PYTHONPATH": str(site), **environment},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=60,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.stdout
+
+    return run
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_named_alone_and_mended(check, name):
+    *_, what, mend = FAULTS[name]
+    words = check(f"evolbad-{name}")
+    assert f"evolbad-{name} 0.1: 1 problem\n" in words
+    assert what in words and mend in words, words
+    assert words.count("To mend it: ") == 1
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_nothing_is_wrong_with_a_sound_one(check, name):
+    words = check(f"evolbad-{name}", code=0)
+    assert f"evolbad-{name} 0.1: nothing is wrong.\n" in words and "It brings " in words
+
+
+def test_what_is_not_installed_gets_the_nearest_name(check):
+    words = check("evolbad-god")
+    assert "no package 'evolbad-god' is installed" in words and "Did you mean 'evolbad-good'?" in words
+    assert "pip install" in words
+
+
+def test_an_entry_point_or_a_name_in_other_letters_is_found(check):
+    assert "evolbad-observer 0.1: nothing is wrong." in check("observer", code=0)
+    assert "evolbad-observer 0.1: nothing is wrong." in check("Evolbad_Observer", code=0)
+
+
+def test_a_variable_that_leaves_it_out_is_a_problem(check):
+    words = check("evolbad-good", EVOLTEACHER_PLUGINS="acme")
+    assert "EVOLTEACHER_PLUGINS=acme leaves the plugin 'good' out" in words
+    assert "write EVOLTEACHER_PLUGINS=acme,good" in words and ": 1 problem\n" in words
+    check("evolbad-good", code=0, EVOLTEACHER_PLUGINS="acme,good")
+
+
+def test_several_problems_are_listed_together(check, site):
+    assert "evolteacher 0.1.0: nothing is wrong." not in check("evolbad-clash")
+    words = check("evolbad-any-evolteacher", EVOLTEACHER_PLUGINS="")
+    assert ": 2 problems\n" in words and "\n1. " in words and "\n2. " in words
