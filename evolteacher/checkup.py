@@ -219,7 +219,9 @@ def _check_module(point: EntryPoint, module: object, catalog: Catalog, found: Di
 
 def _unmarked(module: object) -> Iterator[tuple[str, str]]:
     """Yield functions that look like hooks and are not marked, with the hook that is meant."""
-    for name, value in list(vars(module).items()) if isinstance(module, ModuleType) else ():
+    if not isinstance(module, ModuleType):
+        return
+    for name, value in list(vars(module).items()):
         marked = hasattr(value, f"{GROUP}_impl")
         if inspect.isfunction(value) and not marked and value.__module__ == module.__name__:
             near = difflib.get_close_matches(name, HOOKS, n=1, cutoff=0.85)
@@ -274,7 +276,7 @@ def _check_command(name: str, target: str, found: Distribution, report: Report) 
 
 
 def _check_metadata(found: Distribution, report: Report) -> None:
-    if not found.metadata.get("Requires-Python"):
+    if "Requires-Python" not in found.metadata:
         report.add("it does not say which Python it needs", 'in pyproject.toml, [project]: requires-python = ">=3.11"')
     needed = [each for each in found.requires or () if re.match(rf"{GROUP}(?![\w.-])", each, re.IGNORECASE)]
     if not any(_BOUND.match(each) for each in needed):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from evolteacher.component import Component
-from evolteacher.errors import MissingExtra, Unreadable
+from evolteacher.errors import Unreadable, UsageError
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.operator import Operator
 from evolteacher.specimens import TEXTS, Asked, Script, Trial, attempt, specimens
@@ -27,7 +27,7 @@ class Fault:
 def faults(cls: type[Component]) -> Iterator[Fault]:
     """Try an operator or a filter with its default options, and yield what goes wrong, one of each kind.
 
-    One that has required options, or needs a library that is not installed, is not tried.
+    One that has required options, or needs a library that is not installed (a UsageError or ImportError), is not tried.
     """
     if any(field.is_required() for field in cls.model_fields.values()):
         return
@@ -42,7 +42,7 @@ def faults(cls: type[Component]) -> Iterator[Fault]:
     seen: set[str] = set()
     for what, specimen in specimens(component).items():
         trial = attempt(component, specimen, Script(_answer))
-        if isinstance(trial.error, MissingExtra | ImportError):
+        if isinstance(trial.error, UsageError | ImportError):
             return
         for kind, fault in _trial(component, what, specimen, trial):
             if kind not in seen:

@@ -14,7 +14,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import evolteacher as et
-from evolteacher import cli, errors, hookspecs
+from evolteacher import cli, errors, hookspecs, testing
 from evolteacher.catalog import FIRST_PARTY, Catalog
 from evolteacher.component import RESERVED
 from evolteacher.limits import Limits
@@ -22,6 +22,7 @@ from evolteacher.money import Budget
 from evolteacher.recipe import Recipe, Section
 from evolteacher.shapes import FORMATS
 from evolteacher.testing import SITUATIONS
+from evolteacher.testing.components import Trials
 from evolteacher.testing.promises import Promises
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +76,10 @@ class Story:
             self.shown = self.run(block, "-c", block.text)
         elif block.language == "sh" and "run" in block.words:
             for program, *words in commands(block):
-                if program == "pip":
+                if program == "cd":
+                    (folder,) = words
+                    self.folder /= folder
+                elif program == "pip":
                     assert words == ["install", "."], block.where
                     offline = ["--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--target", str(self.site)]
                     self.run(block, "-m", "pip", *words, *offline)
@@ -276,6 +280,27 @@ class TestPlugins:
         for name in fixtures:
             assert f"| `{name}` |" in read("docs/plugins.md")
         assert [each for each in SITUATIONS if f'"{each}"' not in read("docs/plugins.md").replace("\n", " ")] == []
+
+    def test_the_guides_operator_and_filter_are_short(self):
+        lines = {
+            block.file: len([line for line in block.text.splitlines() if line.strip()])
+            for block in blocks("docs/plugins.md")
+            if block.file in ("translate.py", "profanity.py")
+        }
+        assert lines["translate.py"] <= 12 and lines["profanity.py"] <= 10 and len(lines) == 2
+
+    def test_every_suite_and_all_that_an_author_tells_it_is_in_the_tables(self):
+        page = read("docs/plugins.md")
+        suites = [name for name in testing.__all__ if name.endswith("Conformance")]
+        assert len(suites) == 5
+        assert [name for name in suites if not re.search(rf"class \w+\({name}\)", page)] == []
+        assert [name for name in suites if name != "BackendConformance" and f"| `{name}` |" not in page] == []
+        attributes = {name: value for name, value in vars(Trials).items() if isinstance(value, int | float)}
+        assert len(attributes) == 2
+        for name, default in attributes.items():
+            assert re.search(rf"^\| `{name}` \| .* \| `{default:g}` \|$", page, re.MULTILINE), name
+        for words in ("`operator`, `filter`", "`answer(prompt, label)`", "`rejects`, `keeps`"):
+            assert f"| {words} |" in page
 
     def test_reserved_words_are_named_in_both_guides(self):
         for word in RESERVED:

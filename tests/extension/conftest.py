@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-PACKAGES = ("evolteacher-shout", "acme-evolteacher", "evolteacher-ollama")
+PACKAGES = ("evolteacher-shout", "acme-evolteacher", "evolteacher-ollama", "evolteacher-debate", "evolteacher-entropy")
 collect_ignore = list(PACKAGES)  # their own tests run where they are installed
 
 
@@ -30,6 +30,8 @@ def site(tmp_path_factory):
     assert done.returncode == 0, done.stdout + done.stderr
     assert sorted(path.name for path in target.glob("*.dist-info")) == [
         "acme_evolteacher-0.3.dist-info",
+        "evolteacher_debate-0.4.dist-info",
+        "evolteacher_entropy-2.1.dist-info",
         "evolteacher_ollama-0.2.dist-info",
         "evolteacher_shout-1.0.dist-info",
     ]
