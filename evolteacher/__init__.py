@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DatasetFilter,
         Filter,
         InstructionFilter,
+        LineageFilter,
         Place,
         ReplyFilter,
         ResponseFilter,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from evolteacher.operator import Ask, Operator
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
-    from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
+    from evolteacher.record import Evolution, Instruction, Judgement, Lineage, Record, Seed, Step, Verdict
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
@@ -53,7 +54,9 @@ __all__ = [
     "Filter",
     "Instruction",
     "InstructionFilter",
+    "Judgement",
     "Lineage",
+    "LineageFilter",
     "MergeReport",
     "Message",
     "Operator",
@@ -108,6 +111,7 @@ _MODULES = {
         "DatasetFilter",
         "Filter",
         "InstructionFilter",
+        "LineageFilter",
         "Place",
         "ReplyFilter",
         "ResponseFilter",
@@ -120,7 +124,7 @@ _MODULES = {
     "operator": ("Ask", "Operator"),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
-    "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
+    "record": ("Evolution", "Instruction", "Judgement", "Lineage", "Record", "Seed", "Step", "Verdict"),
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
