@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DatasetFilter,
         Filter,
         InstructionFilter,
+        LineageFilter,
         Place,
         ReplyFilter,
         ResponseFilter,
@@ -31,7 +32,17 @@ if TYPE_CHECKING:
     from evolteacher.operator import Ask, Operator
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
-    from evolteacher.record import Evolution, Instruction, Lineage, Material, Record, Seed, Step, Verdict
+    from evolteacher.record import (
+        Evolution,
+        Instruction,
+        Judgement,
+        Lineage,
+        Material,
+        Record,
+        Seed,
+        Step,
+        Verdict,
+    )
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
@@ -53,7 +64,9 @@ __all__ = [
     "Filter",
     "Instruction",
     "InstructionFilter",
+    "Judgement",
     "Lineage",
+    "LineageFilter",
     "Material",
     "MergeReport",
     "Message",
@@ -109,6 +122,7 @@ _MODULES = {
         "DatasetFilter",
         "Filter",
         "InstructionFilter",
+        "LineageFilter",
         "Place",
         "ReplyFilter",
         "ResponseFilter",
@@ -121,7 +135,17 @@ _MODULES = {
     "operator": ("Ask", "Operator"),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
-    "record": ("Evolution", "Instruction", "Lineage", "Material", "Record", "Seed", "Step", "Verdict"),
+    "record": (
+        "Evolution",
+        "Instruction",
+        "Judgement",
+        "Lineage",
+        "Material",
+        "Record",
+        "Seed",
+        "Step",
+        "Verdict",
+    ),
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),

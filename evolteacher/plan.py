@@ -4,8 +4,9 @@ The rule of the estimate. A token is four characters, as in English and code on 
 parent by 60 characters (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code
 has 600. An evolving prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A
 response is as long as the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge
-is asked in 150 tokens beside the texts that it judges, and answers in 20. Where the run's folder holds ten replies or
-more of a kind, their mean replaces the rule.
+is asked in 150 tokens beside the texts that it judges, and answers in 20; one that judges a whole lineage is asked once
+a lineage, with all versions, and answers in 20 for each. A judge that asks again what it could not read is counted with
+one call. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
 
 Dollars. Likely is the likely number of calls, or the most where the folder has no rates, at these tokens. Low is the
 same with answers of half the length, high is the most calls with answers of twice it. Where the folder's own replies
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from evolteacher.catalog import Catalog
 from evolteacher.errors import MissingExtra
-from evolteacher.filter import Filter, ResponseFilter, TextFilter
+from evolteacher.filter import Filter, LineageFilter, ResponseFilter, TextFilter
 from evolteacher.intake import seed_stream
 from evolteacher.ledger import Ledger
 from evolteacher.limits import Rates
@@ -207,7 +208,8 @@ class _Measured:
                 error = math.sqrt(max(0.0, squares / replies - mean**2) / replies)
                 means[role, backend] = (prompt / replies, mean, error)
         tried, kept, answered = store.query(
-            "SELECT count(*), total(filter = ''), total(respond_reply IS NOT NULL) FROM steps WHERE round > 0"
+            "SELECT count(*), total(filter = '' OR stage = 'lineage'), total(respond_reply IS NOT NULL) FROM steps "
+            "WHERE round > 0"
         ).fetchone()
         if tried < MEASURED_FROM:
             return cls(stored, means)
@@ -309,6 +311,12 @@ def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
         if not type(use.component).asks():
             continue
         backend = recipe.backend_of("judge", use)
+        if isinstance(use.component, LineageFilter):
+            versions = recipe.rounds + 1
+            texts = versions * (pair / 2 + seeds.response_tokens)
+            answer = versions * JUDGE_REPLY_TOKENS
+            yield _Calls("judge", backend, seeds.count, JUDGE_PROMPT_TOKENS + texts, answer, "seed")
+            continue
         for place in use.on:
             number = seeds.count * recipe.rounds
             texts = pair + (seeds.response_tokens if place != "instruction" else 0)

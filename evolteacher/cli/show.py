@@ -147,13 +147,17 @@ def tree(found: Lineage, *, full: bool = False) -> Tree:
 
 def _title(step: Step) -> Text:
     title = Text("seed" if step.round == 0 else f"round {step.round}: {plain(step.operator)}", "bold")
-    return title.append(", ").append_text(_verdict(step.verdict))
+    title.append(", ").append_text(_verdict(step.verdict))
+    for name, score in step.scores.items():
+        title.append(f", {plain(name)} {score:g}", "cyan")
+    return title
 
 
 def _verdict(verdict: Verdict) -> Text:
     if verdict.kept:
         return Text("kept", "green")
-    stage = {"evolve": "while evolving", "dataset": "from the dataset"}.get(verdict.stage, f"at the {verdict.stage}")
+    stages = {"evolve": "while evolving", "lineage": "with its lineage", "dataset": "from the dataset"}
+    stage = stages.get(verdict.stage, f"at the {verdict.stage}")
     return Text(f"rejected {stage} by {plain(verdict.filter)}: {one_line(verdict.reason, 400)}", "red")
 
 
