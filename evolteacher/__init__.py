@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
     from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
+    from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
@@ -63,6 +64,7 @@ __all__ = [
     "RateLimits",
     "Recipe",
     "Record",
+    "Rejudged",
     "Reply",
     "ReplyFilter",
     "Request",
@@ -82,6 +84,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "__version__",
+    "arejudge",
     "arun",
     "check_reference",
     "convert",
@@ -93,6 +96,7 @@ __all__ = [
     "rate_limits",
     "read_rewritten",
     "read_secret",
+    "rejudge",
     "retry_after",
     "run",
     "secret_name",
@@ -121,6 +125,7 @@ _MODULES = {
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
     "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
+    "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
