@@ -291,7 +291,8 @@ def check_experiment(store: Store, recipe: Recipe) -> None:
                     f"{folder}: this folder holds a run of another experiment. What differs:",
                     *different,
                     "Put these back; or, where only filters differ, judge the run anew: evolteacher rejudge "
-                    f"{folder} --recipe RECIPE; or start another run: --out NEW, and --fork {folder} to reuse the replies that still fit.",
+                    f"{folder} --recipe RECIPE; or start another run: --out NEW, and --fork {folder} to reuse the "
+                    "replies that still fit.",
                 ]
             )
         )
