@@ -249,7 +249,7 @@ def test_on_pruned_may_change(seeds, finished, tmp_path):
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(seeds, finished):
-    files = {path.name: path.read_bytes() for path in finished.iterdir()}
+    files = {path.name: path.read_bytes() for path in finished.iterdir() if not path.name.startswith("run.db-")}
     before = derived(finished)
     tried = judge_anew(seeds, finished, dry_run=True, filters=["judged"])
     assert derived(finished) == before
@@ -342,7 +342,7 @@ NEW = ["judged", {"length": {"part": 3}}]
 def test_killed_at_any_point_the_same_rejudge_or_a_run_ends_it(seeds, finished, tmp_path, goes_on):
     start(seeds, tmp_path / "fresh", filters=NEW)
     expected, old, killed = dataset_bytes(tmp_path / "fresh"), derived(finished), {"text": 0, "file": 0}
-    points = [("text", "KILL_AT_TEXT", n) for n in (1, 20)] + [("file", "KILL_AT_RENAME", n) for n in (1, 2, 5, 9)]
+    points = [("text", "KILL_AT_TEXT", n) for n in (1, 9)] + [("file", "KILL_AT_RENAME", n) for n in (1, 2, 7)]
     for kind, name, number in points:
         out = tmp_path / f"{kind}-{number}"
         shutil.copytree(finished, out)
@@ -356,7 +356,7 @@ def test_killed_at_any_point_the_same_rejudge_or_a_run_ends_it(seeds, finished, 
             continue
         assert start(seeds, out, filters=NEW).pending == 0
         assert dataset_bytes(out) == expected
-    assert killed == {"text": 2, "file": 4}
+    assert killed == {"text": 2, "file": 3}
 
 
 def die_at_rename(event, arguments):
