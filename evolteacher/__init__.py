@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Step,
         Verdict,
     )
+    from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
@@ -77,6 +78,7 @@ __all__ = [
     "RateLimits",
     "Recipe",
     "Record",
+    "Rejudged",
     "Reply",
     "ReplyFilter",
     "Request",
@@ -96,6 +98,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "__version__",
+    "arejudge",
     "arun",
     "check_reference",
     "convert",
@@ -107,6 +110,7 @@ __all__ = [
     "rate_limits",
     "read_rewritten",
     "read_secret",
+    "rejudge",
     "retry_after",
     "run",
     "secret_name",
@@ -146,6 +150,7 @@ _MODULES = {
         "Step",
         "Verdict",
     ),
+    "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),

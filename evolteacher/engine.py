@@ -19,6 +19,7 @@ from evolteacher.errors import (
     BudgetExceeded,
     CallError,
     EvolteacherError,
+    NotStored,
     PluginError,
     RetryableError,
     Unreadable,
@@ -248,7 +249,7 @@ class LineageRun:
             await self._judge_together()
             self.pending = ""
             self.engine.desk.progress.lineages += 1
-        except BudgetExceeded as error:
+        except (BudgetExceeded, NotStored) as error:
             self.pending = str(error)
             self.engine.desk.progress.pending += 1
         except RetryableError as error:

@@ -66,6 +66,40 @@ def records(store: Store, round: int | None = None, *, dropped: bool = False) ->
             yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12], step.scores)
 
 
+def rejected(
+    store: Store, filter: str, round: int | None = None, *, limit: int, skip: int = 0
+) -> list[tuple[int, Step]]:
+    """Return what one filter (or an outcome such as ``unreadable``) rejected, in output order.
+
+    Args:
+        store: the run's.
+        filter: its label; a dataset filter's too.
+        round: only this round's.
+        limit: how many at most.
+        skip: how many to leave out at the beginning.
+
+    Returns:
+        The place of the lineage, and the step.
+    """
+    of_round = "AND s.round = ?" if round is not None else ""
+    query = f"{_TEXTS} WHERE CASE WHEN s.filter != '' THEN s.filter ELSE drops.filter END = ? {of_round}"
+    values = (filter, *((round,) if round is not None else ()), limit, skip)
+    rows = store.query(f"{query} ORDER BY s.round, s.ord LIMIT ? OFFSET ?", values)
+    return [(row[1], _step(row)) for row in rows]
+
+
+def rejections(store: Store) -> dict[str, dict[int, int]]:
+    """Return how often each filter and outcome rejected, by round; the one that rejected most comes first."""
+    found: dict[str, dict[int, int]] = {}
+    rows = store.query(
+        "SELECT filter, round, count(*) FROM (SELECT filter, round FROM steps WHERE filter != '' "
+        "UNION ALL SELECT filter, round FROM drops) GROUP BY filter, round ORDER BY filter, round"
+    )
+    for filter, round, number in rows:
+        found.setdefault(filter, {})[round] = number
+    return dict(sorted(found.items(), key=lambda item: -sum(item[1].values())))
+
+
 def lineage(store: Store, order: int) -> Lineage:
     """Return one lineage with every step, kept or rejected."""
     text, response, source, licence = store.query(

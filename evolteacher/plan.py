@@ -16,7 +16,7 @@ are used, the answers' mean goes down and up by two of its standard errors inste
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,7 @@ from evolteacher.money import Price
 from evolteacher.operator import Operator
 from evolteacher.prices import Dollars, all_prices
 from evolteacher.recipe import Recipe
-from evolteacher.record import Instruction
+from evolteacher.record import Instruction, Seed
 from evolteacher.sources import SeedReport
 from evolteacher.store import Store
 from evolteacher.use import Use
@@ -149,6 +149,28 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
     )
 
 
+def price_rest(recipe: Recipe, store: Store, rest: Mapping[tuple[Role, str], tuple[int, float]]) -> tuple[Row, ...]:
+    """Estimate calls that are counted already, by the lengths of the folder's own replies.
+
+    Args:
+        recipe: the experiment.
+        store: of the run.
+        rest: (role, backend key) -> (calls at most, likely calls).
+
+    Returns:
+        A row for each.
+    """
+    seeds = _Seeds()
+    for _, seed in store.seeds():
+        seeds.add(seed)
+    kinds = {
+        (k.role, k.backend): k
+        for k in (*_judging(recipe, seeds), *_responding(recipe, seeds), *_evolving(recipe, seeds))
+    }
+    calls = [replace(kinds[key], number=most, likely=likely) for key, (most, likely) in rest.items() if key in kinds]
+    return _rows(recipe, calls, _Measured.of(store), all_prices(recipe))
+
+
 @dataclass
 class _Seeds:
     """Sums over the seeds."""
@@ -159,6 +181,15 @@ class _Seeds:
     response_characters: int = 0
     sample: list[Instruction] = field(default_factory=list)
     unread: str = ""
+
+    def add(self, seed: Seed) -> None:
+        self.count += 1
+        self.characters += len(seed.instruction.text)
+        if seed.response is not None:
+            self.answered += 1
+            self.response_characters += len(seed.response)
+        if len(self.sample) < SAMPLE:
+            self.sample.append(seed.instruction)
 
     @property
     def length(self) -> float:
@@ -181,6 +212,7 @@ class _Calls:
     prompt_tokens: float
     completion_tokens: float
     stage: str
+    likely: float | None = None
 
 
 @dataclass(frozen=True)
@@ -225,13 +257,7 @@ def _read_seeds(recipe: Recipe, catalog: Catalog) -> _Seeds:
     seeds = _Seeds()
     try:
         for seed in seed_stream(recipe, catalog, SeedReport()):
-            seeds.count += 1
-            seeds.characters += len(seed.instruction.text)
-            if seed.response is not None:
-                seeds.answered += 1
-                seeds.response_characters += len(seed.response)
-            if len(seeds.sample) < SAMPLE:
-                seeds.sample.append(seed.instruction)
+            seeds.add(seed)
     except MissingExtra as error:
         return _assumed(recipe, str(error))
     return seeds
@@ -343,7 +369,8 @@ def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured, prices: dict
             means = measured.means.get((role, backend))
             prompt = sum(call.number * (means[0] if means else call.prompt_tokens) for call in own)
             completion = sum(call.number * min(means[1] if means else call.completion_tokens, most) for call in own)
-            likely = None if measured.kept is None else round(sum(_likely(recipe, call, measured) for call in own))
+            known = measured.kept is not None or all(call.likely is not None for call in own)
+            likely = None if not known else round(sum(_likely(recipe, call, measured) for call in own))
             stored = measured.stored.get((role, backend), 0)
             if number:
                 row = Row(role, backend, number, likely, round(prompt), round(completion), number * most, stored)
@@ -395,6 +422,8 @@ def _least_minutes(recipe: Recipe, rows: tuple[Row, ...]) -> float | None:
 
 def _likely(recipe: Recipe, call: _Calls, measured: _Measured) -> float:
     """Return the calls of a kind if the folder's rates go on."""
+    if call.likely is not None:
+        return call.likely
     if measured.kept is None or measured.answered is None or call.stage == "seed":
         return call.number
     share = 1.0

@@ -347,13 +347,16 @@ class Store:
             return self._db.execute(sql, values).lastrowid or 0
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make several writes one: all of them are kept, or none."""
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Make several writes one: all of them, or none (``keep``: False rehearses); within another, a part of it."""
+        if self._db.in_transaction:
+            yield
+            return
         with self._guard():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute("COMMIT")
+                self._db.execute("COMMIT" if keep else "ROLLBACK")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
