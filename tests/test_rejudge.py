@@ -32,7 +32,7 @@ def kill():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-class Length(et.TextFilter, name="length"):
+class Remainder(et.TextFilter, name="remainder"):
     """Reject a text by what its length leaves."""
 
     part: int = 5
@@ -59,7 +59,7 @@ class Scored(et.InstructionFilter, name="scored"):
 class More:
     @et.hookimpl
     def register_filters(self):
-        return [Length, Scored]
+        return [Remainder, Scored]
 
 
 def made(seeds, /, **changes):
@@ -101,18 +101,18 @@ def finished(seeds, tmp_path):
 
 def test_tighter_filters_ask_nothing_and_give_what_a_fresh_run_gives(seeds, finished, tmp_path):
     before = stored_replies(finished)
-    done = judge_anew(seeds, finished, filters=["judged", "shaky", {"length": {"part": 3}}])
+    done = judge_anew(seeds, finished, filters=["judged", "shaky", {"remainder": {"part": 3}}])
     assert (done.pending, done.calls, done.reason) == (0, 0, "")
     assert stored_replies(finished) == before
-    start(seeds, tmp_path / "fresh", filters=["judged", "shaky", {"length": {"part": 3}}])
+    start(seeds, tmp_path / "fresh", filters=["judged", "shaky", {"remainder": {"part": 3}}])
     assert dataset_bytes(finished) == dataset_bytes(tmp_path / "fresh")
     assert done.changes.lost > 0
-    assert sum(after for (name, _), (_, after) in done.changes.rejected.items() if name == "length") > 0
+    assert sum(after for (name, _), (_, after) in done.changes.rejected.items() if name == "remainder") > 0
 
 
 def test_what_changed_adds_up(seeds, finished):
     old = et.run(made(seeds, filters=["judged", "shaky"]), finished, catalog=catalog(More()))
-    done = judge_anew(seeds, finished, filters=["judged", {"length": {"part": 3}}])
+    done = judge_anew(seeds, finished, filters=["judged", {"remainder": {"part": 3}}])
     changes = done.changes
     assert sum(before for before, _ in changes.kept.values()) == old.records
     assert (
@@ -123,9 +123,9 @@ def test_what_changed_adds_up(seeds, finished):
         before[name] += number
     assert {name: n for name, n in before.items() if n} == {name: n for (_, name), n in old.summary.filters.items()}
     assert 0 < changes.lineages <= SEEDS
-    assert {example.filter for example in changes.examples_lost} <= {"length", ""}
+    assert {example.filter for example in changes.examples_lost} <= {"remainder", ""}
     assert len(changes.examples_lost) == min(3, changes.lost) > 0
-    assert all("is bad" in example.reason for example in changes.examples_lost if example.filter == "length")
+    assert all("is bad" in example.reason for example in changes.examples_lost if example.filter == "remainder")
 
 
 def test_the_same_filters_change_nothing(seeds, finished):
@@ -167,11 +167,11 @@ def test_an_unfinished_run_is_judged_too(seeds, tmp_path):
 
 
 def test_the_old_recipe_is_refused_afterwards_and_the_new_one_goes_on(seeds, finished):
-    judge_anew(seeds, finished, filters=["judged", "shaky", "length"])
-    with pytest.raises(UsageError, match=r"another experiment[\s\S]*filters\[2\]: the folder has length"):
+    judge_anew(seeds, finished, filters=["judged", "shaky", "remainder"])
+    with pytest.raises(UsageError, match=r"another experiment[\s\S]*filters\[2\]: the folder has remainder"):
         start(seeds, finished, filters=["judged", "shaky"])
-    assert start(seeds, finished, filters=["judged", "shaky", "length"]).calls == 0
-    assert "length" in (finished / "recipe.lock.yaml").read_text()
+    assert start(seeds, finished, filters=["judged", "shaky", "remainder"]).calls == 0
+    assert "remainder" in (finished / "recipe.lock.yaml").read_text()
 
 
 OTHERS = {
@@ -260,8 +260,8 @@ def test_a_dry_run_says_the_same_and_writes_nothing(seeds, finished):
 
 
 def test_the_folders_own_recipe_is_changed_by_set(finished):
-    done = rejudge(finished, set=["filters=[judged, shaky, {length: {part: 3}}]"], catalog=catalog(More()))
-    assert done.differs == ("  filters[2]: the folder has nothing, the recipe length",)
+    done = rejudge(finished, set=["filters=[judged, shaky, {remainder: {part: 3}}]"], catalog=catalog(More()))
+    assert done.differs == ("  filters[2]: the folder has nothing, the recipe remainder",)
     assert done.changes.lost > 0
 
 
@@ -293,10 +293,10 @@ FILTERS = st.lists(
             "judged",
             "shaky",
             {"shaky": {"share": 2, "as": "shakier"}},
-            {"length": {"part": 4}},
-            {"length": {"part": 3, "left": 1, "on": ["instruction", "response"], "as": "both"}},
+            {"remainder": {"part": 4}},
+            {"remainder": {"part": 3, "left": 1, "on": ["instruction", "response"], "as": "both"}},
             {"scored": {"least": 4}},
-            {"length": {"part": 7, "on": "seeds", "as": "seedy"}},
+            {"remainder": {"part": 7, "on": "seeds", "as": "seedy"}},
         ]
     ),
     unique_by=str,
@@ -335,7 +335,7 @@ def judge_and_die(seeds, out, **kill_at):
     return done.returncode != 0
 
 
-NEW = ["judged", {"length": {"part": 3}}]
+NEW = ["judged", {"remainder": {"part": 3}}]
 
 
 @pytest.mark.parametrize("goes_on", ["rejudge", "run"])
