@@ -17,10 +17,10 @@ PROBLEM = "<new_problem>"
 PROBLEM_END = "</new_problem>"
 
 INSPIRED = (
-    "Invent a good programming problem that is inspired by the random snippet of code below. Write a new problem that "
-    "can be understood and solved without the snippet: it tells all that a good programmer has to know, and shows the "
-    f"code and data that it needs. Write only the new problem, between {PROBLEM} and {PROBLEM_END}: no solution, no "
-    "explanation."
+    "Invent a good programming problem, inspired by the snippet of code below, which was picked at random. The new "
+    "problem stands on its own: it tells all that one has to know to understand and solve it, and shows the code and "
+    "data that it is about, for its readers never see the snippet. They know how to program. Write only the new "
+    f"problem, between {PROBLEM} and {PROBLEM_END}, without a solution."
 )
 
 

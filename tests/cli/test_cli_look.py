@@ -202,6 +202,21 @@ def test_every_component_can_be_shown(cli):
     assert "evolve: {litellm: {model: …}}" in cli("plugins", "show", "litellm").out
 
 
+def test_the_prompt_of_every_operator_that_ships_is_shown(cli):
+    from evolteacher.catalog import FIRST_PARTY, Catalog
+
+    names = [e.cls.name for e in Catalog.load().entries("operator") if e.plugin.distribution == FIRST_PARTY]
+    assert len(names) >= 15
+    for name in names:
+        shown = cli("plugins", "show", name).out
+        asked = shown.partition("What it asks for ")[2]
+        assert "def reverse(text):" in asked if name == "oss-instruct" else asked.count("reverses a string") >= 2, name
+        assert "{{" not in asked, name
+    few_shot = cli("plugins", "show", "wizardlm-complicate-input").out
+    assert few_shot.count("<harder_instruction>") >= 4
+    assert "With these options" in cli("plugins", "show", "template").out
+
+
 def test_a_docstring_is_shown_at_the_terminals_width():
     text = "One\ntwo.\n\n1. first\n   more\n2. second\n\n    code:\n        kept\n\n=====  ==\na      b\n=====  =="
     assert reflowed(text) == (
