@@ -66,6 +66,8 @@ def dataset_card(
         for (key, model), (calls, prompt, completion) in summary.calls.items()
     ]
     parts.append(_table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
+    if summary.cost is not None:
+        parts.append(f"The calls cost ${summary.cost:,.4f}.\n")
     if summary.forked:
         taken = _count(summary.forked, "stored reply", "stored replies")
         there = f"${summary.forked_cost:,.4f} there and " if summary.forked_cost is not None else ""

@@ -129,6 +129,9 @@ class Summary:
         latency: seconds that backends took for all calls together.
         cost: US dollars paid by this folder, None where no price is known.
         forked_cost: US dollars that the other run paid for what was taken from it, None where no price is known.
+        round_costs: round -> US dollars paid by this folder; rounds of which no price is known are left out.
+        unknown: calls without a reply that may have been billed.
+        unknown_cost: US dollars that those count for, each at its worst case.
     """
 
     seeds: int
@@ -144,6 +147,9 @@ class Summary:
     latency: float = 0.0
     cost: float | None = None
     forked_cost: float | None = None
+    round_costs: dict[int, float] = field(default_factory=dict)
+    unknown: int = 0
+    unknown_cost: float = 0.0
 
     @property
     def records(self) -> int:
@@ -187,6 +193,10 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
     )
     paid = one("SELECT total(latency), sum(cost) FROM replies WHERE NOT forked").fetchone()
     forked = one("SELECT count(*), sum(cost) FROM replies WHERE forked").fetchone()
+    unknown = one("SELECT count(*), total(usd) FROM charges").fetchone()
+    costs = one(
+        "SELECT round, sum(cost) FROM replies WHERE NOT forked AND cost IS NOT NULL GROUP BY round ORDER BY round"
+    )
     return Summary(
         seeds=seeds,
         answered=one("SELECT count(*) FROM seeds WHERE response IS NOT NULL").fetchone()[0],
@@ -201,4 +211,7 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         latency=paid[0],
         cost=paid[1],
         forked_cost=forked[1],
+        round_costs=dict(costs.fetchall()),
+        unknown=unknown[0],
+        unknown_cost=unknown[1],
     )

@@ -126,9 +126,14 @@ def _facts(summary: Summary) -> Table:
         tokens = f"{prompt:,} prompt and {completion:,} completion tokens"
         facts.add_row(f" calls of {key}", f"{calls:,} answered by {plain(model) or 'an unnamed model'}; {tokens}")
     if summary.forked:
-        facts.add_row(" forked", f"{summary.forked:,} replies taken over from another run")
+        there = f", which paid ${summary.forked_cost:,.4f} for them" if summary.forked_cost is not None else ""
+        facts.add_row(" forked", f"{summary.forked:,} replies taken over from another run{there}")
     if summary.cost is not None:
-        facts.add_row(" paid", f"${summary.cost:,.4f}")
+        rounds = ", ".join(f"round {number} ${cost:,.4f}" for number, cost in summary.round_costs.items())
+        facts.add_row(" paid", f"${summary.cost:,.4f} ({rounds})")
+    if summary.unknown:
+        worth = f", ${summary.unknown_cost:,.4f} at the most" if summary.unknown_cost else ""
+        facts.add_row(" unknown", f"{count(summary.unknown, 'call')} without a reply may have been billed{worth}")
     return facts
 
 

@@ -1,0 +1,41 @@
+"""What a run cost is told by ``show`` and by the card: in all, by round, what is unknown, and what a fork took over."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from experiment import go, write_seeds
+
+from evolteacher.history import summarise
+from evolteacher.runner import DATABASE
+from evolteacher.store import Store
+
+PRICES = {"evolve": {"input": 10.0, "output": 30.0}}
+TIMED_OUT = {"logged": {"rules": [{"share": 0.2, "times": 1, "error": "transient", "reply": "timed out"}]}}
+
+
+def shown(folder):
+    command = [str(Path(sys.executable).with_name("evolteacher")), "show", str(folder)]
+    done = subprocess.run(command, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_costs_in_all_by_round_unknown_and_forked(tmp_path):
+    seeds = write_seeds(tmp_path, 12)
+    go(seeds, tmp_path / "run", prices=PRICES, backends={"evolve": TIMED_OUT})
+    with Store(tmp_path / "run" / DATABASE, read_only=True) as store:
+        summary = summarise(store)
+    assert sorted(summary.round_costs) == [1, 2, 3]
+    assert sum(summary.round_costs.values()) == pytest.approx(summary.cost)
+    assert summary.unknown > 0
+    assert summary.unknown_cost > 0
+    out = shown(tmp_path / "run")
+    assert f"${summary.cost:,.4f} (round 1 ${summary.round_costs[1]:,.4f}, round 2" in out
+    assert f"{summary.unknown} calls without a reply may have been billed, ${summary.unknown_cost:,.4f}" in out
+    assert f"The calls cost ${summary.cost:,.4f}." in (tmp_path / "run" / "README.md").read_text()
+    go(seeds, tmp_path / "new", prices=PRICES, backends={"evolve": TIMED_OUT}, fork=tmp_path / "run")
+    assert f"which paid ${summary.cost:,.4f} for them" in shown(tmp_path / "new")
