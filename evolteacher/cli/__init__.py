@@ -23,6 +23,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "plan": ("evolteacher.cli.plan:plan", "Say what a run would ask: calls and tokens."),
         "show": ("evolteacher.cli.show:show", "Look at a run, or at one lineage with all its versions."),
         "rejudge": ("evolteacher.cli.rejudge:rejudge", "Apply changed filters to a run; nothing is asked."),
+        "judge-check": (
+            "evolteacher.cli.judge_check:judge_check",
+            "Sample a judge's verdicts, to be read.",
+        ),
         "export": ("evolteacher.cli.export:export", "Write a run's dataset in another format."),
     },
     "Recipes": {
