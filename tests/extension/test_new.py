@@ -117,7 +117,7 @@ class TestName:
             ("MyPlugin", "my-plugin"),
             ("evolteacher_polyglot", "polyglot"),
             ("2fast", "fast"),
-            ("-x", None),
+            ("-x", "x"),
             ("évol", "vol"),
             ("../up", "up"),
             ("x--y", "x-y"),
