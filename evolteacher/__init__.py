@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         DatasetFilter,
         Filter,
         InstructionFilter,
+        LineageFilter,
         Place,
         ReplyFilter,
         ResponseFilter,
@@ -31,7 +32,18 @@ if TYPE_CHECKING:
     from evolteacher.operator import Ask, Operator
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
-    from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict
+    from evolteacher.record import (
+        Evolution,
+        Instruction,
+        Judgement,
+        Lineage,
+        Material,
+        Record,
+        Seed,
+        Step,
+        Verdict,
+    )
+    from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
@@ -53,7 +65,10 @@ __all__ = [
     "Filter",
     "Instruction",
     "InstructionFilter",
+    "Judgement",
     "Lineage",
+    "LineageFilter",
+    "Material",
     "MergeReport",
     "Message",
     "Operator",
@@ -63,6 +78,7 @@ __all__ = [
     "RateLimits",
     "Recipe",
     "Record",
+    "Rejudged",
     "Reply",
     "ReplyFilter",
     "Request",
@@ -82,6 +98,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "__version__",
+    "arejudge",
     "arun",
     "check_reference",
     "convert",
@@ -93,6 +110,7 @@ __all__ = [
     "rate_limits",
     "read_rewritten",
     "read_secret",
+    "rejudge",
     "retry_after",
     "run",
     "secret_name",
@@ -108,6 +126,7 @@ _MODULES = {
         "DatasetFilter",
         "Filter",
         "InstructionFilter",
+        "LineageFilter",
         "Place",
         "ReplyFilter",
         "ResponseFilter",
@@ -120,7 +139,18 @@ _MODULES = {
     "operator": ("Ask", "Operator"),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
-    "record": ("Evolution", "Instruction", "Lineage", "Record", "Seed", "Step", "Verdict"),
+    "record": (
+        "Evolution",
+        "Instruction",
+        "Judgement",
+        "Lineage",
+        "Material",
+        "Record",
+        "Seed",
+        "Step",
+        "Verdict",
+    ),
+    "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),

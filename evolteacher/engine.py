@@ -19,6 +19,7 @@ from evolteacher.errors import (
     BudgetExceeded,
     CallError,
     EvolteacherError,
+    NotStored,
     PluginError,
     RetryableError,
     Unreadable,
@@ -27,9 +28,23 @@ from evolteacher.errors import (
 from evolteacher.events import EvolutionSettled, RoundFinished
 from evolteacher.messages import NO_REPLY, ROLES, Reply, Role
 from evolteacher.operator import Operator
-from evolteacher.pipeline import Check, Pipeline, Subject
+from evolteacher.pipeline import Check, Pipeline, Subject, filter_fault, read_finding, read_judgements
 from evolteacher.recipe import Recipe
-from evolteacher.record import SEED_OPERATOR, Evolution, Instruction, Record, Seed, Stage, Step, Verdict, clean_text
+from evolteacher.record import (
+    MATERIALS,
+    SEED_OPERATOR,
+    Evolution,
+    Instruction,
+    Judgement,
+    Lineage,
+    Material,
+    Record,
+    Seed,
+    Stage,
+    Step,
+    Verdict,
+    clean_text,
+)
 from evolteacher.store import StepRow
 from evolteacher.use import Use
 
@@ -51,15 +66,16 @@ class Draw:
     """
 
     def __init__(self, recipe: Recipe) -> None:
-        self._operators = recipe.operators
-        self._sums = list(accumulate(use.weight for use in recipe.operators))
+        self._operators = {material: recipe.operators_of(material) for material in MATERIALS}
+        self._sums = {material: list(accumulate(use.weight for use in of)) for material, of in self._operators.items()}
         self._prefix = f"{recipe.seed}:".encode()
 
-    def __call__(self, round: int, lineage: str) -> Use[Operator]:
-        """Return the operator."""
+    def __call__(self, round: int, lineage: str, material: Material = "task") -> Use[Operator]:
+        """Return the operator, one that takes what the parent is."""
+        operators, sums = self._operators[material], self._sums[material]
         digest = hashlib.blake2b(self._prefix + f"{round}:{lineage}".encode(), digest_size=8).digest()
-        point = int.from_bytes(digest, "big") / 2**64 * self._sums[-1]
-        return self._operators[min(bisect_right(self._sums, point), len(self._operators) - 1)]
+        point = int.from_bytes(digest, "big") / 2**64 * sums[-1]
+        return operators[min(bisect_right(sums, point), len(operators) - 1)]
 
 
 @dataclass
@@ -171,6 +187,7 @@ class Attempt:
         answer: the asks for the response.
         response: the response, bought or brought.
         reply: the reply that the response is.
+        scores: that filters gave so far, by the name that they are stored under.
     """
 
     operator: str
@@ -183,6 +200,7 @@ class Attempt:
     answer: Asker | None = None
     response: str | None = None
     reply: Reply = NO_REPLY
+    scores: dict[str, float] = field(default_factory=dict)
 
     def row(self, verdict: Verdict) -> StepRow:
         """Return what is stored of it."""
@@ -191,7 +209,7 @@ class Attempt:
         responded = self.answer.last.id if self.answer is not None and self.answer.last is not None else None
         return StepRow(
             self.round, self.operator, self.depth, self.parent_round, child,
-            verdict.stage, verdict.filter, verdict.reason, evolved, responded,
+            verdict.stage, verdict.filter, verdict.reason, evolved, responded, self.scores,
         )  # fmt: skip
 
     def step(self, verdict: Verdict) -> Step:
@@ -199,14 +217,18 @@ class Attempt:
         raw = ""
         if self.evolution is None and self.ask is not None and self.ask.last is not None:
             raw = self.ask.last.reply.text
-        return Step(self.operator, self.round, self.parent, verdict, self.evolution, self.response, raw, self.reply)
+        return Step(
+            self.operator, self.round, self.parent, verdict, self.evolution, self.response, raw, self.reply,
+            dict(self.scores),
+        )  # fmt: skip
 
 
 class LineageRun:
     """One lineage on its way through the rounds.
 
     Attributes:
-        rows: the derived rows so far, one a round, round 0 first.
+        rows: the derived rows so far, one a round, round 0 first; with the scores that a choice may go by.
+        settled: what each row is made of, and its verdict.
         pending: why the lineage is not finished; empty when it is.
     """
 
@@ -217,15 +239,17 @@ class LineageRun:
         self.id = seed.instruction.id
         self.memory = Memory(engine.desk, self.id)
         self.rows: list[StepRow] = []
+        self.settled: list[tuple[Attempt, Verdict]] = []
         self.pending = "interrupted"
 
     async def run(self) -> None:
         """Go through all rounds; retries that run out, or a budget that does, leave the lineage pending."""
         try:
             await self._rounds()
+            await self._judge_together()
             self.pending = ""
             self.engine.desk.progress.lineages += 1
-        except BudgetExceeded as error:
+        except (BudgetExceeded, NotStored) as error:
             self.pending = str(error)
             self.engine.desk.progress.pending += 1
         except RetryableError as error:
@@ -244,7 +268,7 @@ class LineageRun:
         parent, depth, parent_round = self.seed.instruction, 0, 0
         for round in range(1, recipe.rounds + 1):
             asked = self.memory.asked
-            use = self.engine.draw(round, self.id)
+            use = self.engine.draw(round, self.id, "task" if depth else recipe.material)
             attempt = Attempt(use.label, round, parent, depth + 1, parent_round)
             kept = await self._evolve(attempt, use)
             self.engine.leave(round, self.memory.asked > asked)
@@ -265,11 +289,11 @@ class LineageRun:
         attempt = Attempt(SEED_OPERATOR, 0, instruction, evolution=evolution)
         attempt.response = self.seed.response
         try:
-            await self._pass(self.engine.pipeline.seed_instruction, evolution, "seed", 0)
-            if attempt.response is None and self.engine.recipe.seeds.answer == "missing":
+            await self._pass(self.engine.pipeline.seed_instruction, evolution, "seed", attempt)
+            if attempt.response is None and self.engine.recipe.answers_seeds:
                 await self._respond(attempt, "seed")
             if attempt.response is not None:
-                await self._pass(self.engine.pipeline.seed_response, self._record(attempt), "seed", 0)
+                await self._pass(self.engine.pipeline.seed_response, self._record(attempt), "seed", attempt)
         except Rejected as rejected:
             self._settle(attempt, rejected.verdict)
             return False
@@ -281,12 +305,12 @@ class LineageRun:
         try:
             text = await self._apply(attempt, use)
             reply = attempt.ask.last.reply if attempt.ask is not None and attempt.ask.last is not None else NO_REPLY
-            child, markers = Instruction(text), use.component.markers
+            child, markers = Instruction(text), use.component.markers_used()
             evolution = Evolution(attempt.parent, child, use.label, attempt.round, reply, markers, attempt.depth)
             attempt.evolution = evolution
-            await self._pass(self.engine.pipeline.instruction, evolution, "instruction", attempt.round)
+            await self._pass(self.engine.pipeline.instruction, evolution, "instruction", attempt)
             await self._respond(attempt, "response")
-            await self._pass(self.engine.pipeline.response, self._record(attempt), "response", attempt.round)
+            await self._pass(self.engine.pipeline.response, self._record(attempt), "response", attempt)
         except Rejected as rejected:
             self._settle(attempt, rejected.verdict)
             return False
@@ -325,34 +349,68 @@ class LineageRun:
         assert attempt.response is not None
         seed = self.seed
         return Record(
-            attempt.evolution, attempt.response, attempt.reply, self.id, self.order, seed.source, seed.licence
-        )
+            attempt.evolution, attempt.response, attempt.reply, self.id, self.order, seed.source, seed.licence,
+            dict(attempt.scores),
+        )  # fmt: skip
 
-    async def _pass(self, checks: tuple[Check, ...], subject: Subject, stage: Stage, round: int) -> None:
-        """Raise Rejected for the first check that has a reason."""
+    async def _pass(self, checks: tuple[Check, ...], subject: Subject, stage: Stage, attempt: Attempt) -> None:
+        """Raise Rejected for the first check that has a reason; scores are noted up to there."""
         for check in checks:
+            label = check.use.label
             try:
                 if check.quick is not None:
-                    reason = check.quick(subject)
+                    finding = check.quick(subject)
                 else:
                     assert check.judge is not None
                     # One filter may judge instruction and response of one round: two steps, so that slots differ.
                     place = ":response" if isinstance(subject, Record) else ""
-                    ask = self._asker(round, f"filter:{check.use.label}{place}", "judge", check.use)
-                    reason = await ask.finish(check.judge(subject, ask))
-                if reason is not None and not isinstance(reason, str):
-                    given = f"filter '{check.use.label}' returned {reason!r}, and a reason or None is needed"
-                    raise PluginError(given)
+                    ask = self._asker(attempt.round, f"filter:{label}{place}", "judge", check.use)
+                    finding = await ask.finish(check.judge(subject, ask))
+                judgement = read_finding(label, finding)
             except CallError as error:
-                raise Rejected(stage, check.use.label, f"{error.outcome}: {error}") from None
-            except EvolteacherError as error:
-                if isinstance(error, Unreadable):  # an operator's word, which a filter's reading may have let through
-                    raise plugin_fault(f"filter '{check.use.label}'", error) from error
-                raise
+                raise Rejected(stage, label, f"{error.outcome}: {error}") from None
             except Exception as error:
-                raise plugin_fault(f"filter '{check.use.label}'", error) from error
-            if reason is not None:
-                raise Rejected(stage, check.use.label, reason or "no reason given")
+                raise filter_fault(label, error) from error
+            if judgement.score is not None:
+                attempt.scores[check.score] = judgement.score
+            if judgement.reason is not None:
+                raise Rejected(stage, label, judgement.reason or "no reason given")
+
+    async def _judge_together(self) -> None:
+        """Let the lineage filters judge all versions, in recipe order."""
+        for use in self.engine.pipeline.lineage:
+            open_rounds = [
+                attempt.round
+                for attempt, verdict in self.settled
+                if verdict.kept and attempt.response is not None and (attempt.round or "seeds" in use.on)
+            ]
+            if not any(verdict.kept and attempt.response is not None for attempt, verdict in self.settled):
+                return
+            steps = tuple(attempt.step(verdict) for attempt, verdict in self.settled)
+            ask = self._asker(0, f"filter:{use.label}:lineage", "judge", use)
+            try:
+                found = await ask.finish(use.component.judge(Lineage(self.seed, self.order, steps), ask))
+                judgements = read_judgements(use.label, found, len(steps))
+            except CallError as error:
+                judgements = {round: Judgement(reason=f"{error.outcome}: {error}") for round in open_rounds}
+            except Exception as error:
+                raise filter_fault(use.label, error) from error
+            for round, judgement in judgements.items():
+                self._apply_judgement(use.label, round, judgement, round in open_rounds)
+
+    def _apply_judgement(self, label: str, round: int, judgement: Judgement, may_reject: bool) -> None:
+        attempt, verdict = self.settled[round]
+        if judgement.score is not None:
+            attempt.scores[label] = judgement.score
+        if judgement.reason is not None and may_reject:
+            reason = clean_text(judgement.reason or "no reason given")[0]
+            verdict = Verdict("lineage", label, reason)
+            progress = self.engine.desk.progress
+            progress.kept[round] -= 1
+            progress.rejected[round] += 1
+            progress.filters[label] += 1
+        self.settled[round] = attempt, verdict
+        self.rows[round] = attempt.row(verdict)
 
     def _asker(self, round: int, step: str, role: Role, use: Use[Any] | None = None) -> Asker:
         pinned, who = None, step
@@ -364,6 +422,7 @@ class LineageRun:
 
     def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
         self.rows.append(attempt.row(verdict))
+        self.settled.append((attempt, verdict))
         progress = self.engine.desk.progress
         if not verdict.kept:
             progress.rejected[attempt.round] += 1

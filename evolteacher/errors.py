@@ -10,6 +10,7 @@
     ├── RunError                     a run folder cannot be used, or the run could not finish
     ├── PluginError                  a plugin failed to load, or broke its contract
     ├── BudgetExceeded               exit code 3: the budget is spent
+    ├── NotStored                    a reply is not on disk where nothing may be asked: its lineage stays pending
     ├── Unreadable                   an answer holds no rewritten instruction (settles that evolution)
     └── BackendError                 a backend could not answer
         ├── RetryableError           asked again after a pause
@@ -82,6 +83,10 @@ class BudgetExceeded(EvolteacherError):
     """The recipe's budget does not allow another call."""
 
     exit_code = 3
+
+
+class NotStored(EvolteacherError):
+    """A reply is needed that is not on disk, and nothing may be asked, as while rejudging."""
 
 
 class Unreadable(EvolteacherError):

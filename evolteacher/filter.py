@@ -1,15 +1,19 @@
-"""Filters: pruning rules. A filter gives a reason to reject, or None to keep."""
+"""Filters: pruning rules. A filter gives a reason to reject, or None to keep.
+
+A filter on one row may return a :class:`~evolteacher.record.Judgement` instead: a score that is stored, and a reason or
+None. A bare reason is a judgement without a score.
+"""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 from evolteacher.component import Component
 from evolteacher.messages import Reply
 from evolteacher.operator import Ask
-from evolteacher.record import Evolution, Record
+from evolteacher.record import Evolution, Judgement, Lineage, Record
 
 Place = Literal["instruction", "response", "seeds"]
 """Where a row filter looks: a recipe's ``on:``, which also takes a list, and ``both`` for the first two.
@@ -19,8 +23,12 @@ source's own rows, instruction and response, which no filter touches unless the 
 """
 
 
+Finding = Judgement | str | None
+"""What a row filter returns: a judgement, or its reason alone, or None to keep."""
+
+
 class Filter(Component):
-    """What all filters share; write a subclass of one of the five bases below, never of this.
+    """What all filters share; write a subclass of one of the six bases below, never of this.
 
     Attributes:
         default_on: where the filter looks when the recipe does not say.
@@ -56,11 +64,11 @@ class InstructionFilter(Filter):
     default_on: ClassVar[tuple[Place, ...]] = ("instruction",)
     allowed_on: ClassVar[tuple[Place, ...]] = ("instruction", "seeds")
 
-    def reject(self, evolution: Evolution) -> str | None:
+    def reject(self, evolution: Evolution) -> Finding:
         """Return why this evolution is no good, or None. Pure and quick; asks nothing."""
         raise NotImplementedError(f"filter '{self.name}' defines neither reject() nor judge()")
 
-    async def judge(self, evolution: Evolution, ask: Ask) -> str | None:
+    async def judge(self, evolution: Evolution, ask: Ask) -> Finding:
         """Like :meth:`reject`, for filters that ask an LLM."""
         return self.reject(evolution)
 
@@ -71,11 +79,11 @@ class ResponseFilter(Filter):
     default_on: ClassVar[tuple[Place, ...]] = ("response",)
     allowed_on: ClassVar[tuple[Place, ...]] = ("response", "seeds")
 
-    def reject(self, record: Record) -> str | None:
+    def reject(self, record: Record) -> Finding:
         """Return why this example is no good, or None. Pure and quick; asks nothing."""
         raise NotImplementedError(f"filter '{self.name}' defines neither reject() nor judge()")
 
-    async def judge(self, record: Record, ask: Ask) -> str | None:
+    async def judge(self, record: Record, ask: Ask) -> Finding:
         """Like :meth:`reject`, for filters that ask an LLM."""
         return self.reject(record)
 
@@ -86,11 +94,11 @@ class TextFilter(Filter):
     default_on: ClassVar[tuple[Place, ...]] = ("instruction", "response")
     allowed_on: ClassVar[tuple[Place, ...]] = ("instruction", "response", "seeds")
 
-    def reject(self, text: str) -> str | None:
+    def reject(self, text: str) -> Finding:
         """Return why this text is no good, or None. Pure and quick; asks nothing."""
         raise NotImplementedError(f"filter '{self.name}' defines neither reject() nor judge()")
 
-    async def judge(self, text: str, ask: Ask) -> str | None:
+    async def judge(self, text: str, ask: Ask) -> Finding:
         """Like :meth:`reject`, for filters that ask an LLM."""
         return self.reject(text)
 
@@ -105,13 +113,33 @@ class ReplyFilter(Filter):
     default_on: ClassVar[tuple[Place, ...]] = ("instruction", "response")
     allowed_on: ClassVar[tuple[Place, ...]] = ("instruction", "response", "seeds")
 
-    def reject(self, reply: Reply) -> str | None:
+    def reject(self, reply: Reply) -> Finding:
         """Return why this reply is no good, or None. Pure and quick; asks nothing."""
         raise NotImplementedError(f"filter '{self.name}' defines neither reject() nor judge()")
 
-    async def judge(self, reply: Reply, ask: Ask) -> str | None:
+    async def judge(self, reply: Reply, ask: Ask) -> Finding:
         """Like :meth:`reject`, for filters that ask an LLM."""
         return self.reject(reply)
+
+
+class LineageFilter(Filter):
+    """Judges all versions of one lineage together, once it has left its rounds; never decides what evolves.
+
+    It runs after every row filter, on a lineage of which at least one row was kept. What it rejects is no row of the
+    dataset. A seed's row it rejects only where the recipe says ``on: [response, seeds]``; the score is stored anyway.
+    """
+
+    default_on: ClassVar[tuple[Place, ...]] = ("response",)
+    allowed_on: ClassVar[tuple[Place, ...]] = ("response", "seeds")
+
+    async def judge(self, lineage: Lineage, ask: Ask) -> Mapping[int, Judgement]:
+        """Return round -> judgement, for as many of the lineage's rounds as it has one for.
+
+        Args:
+            lineage: every step, kept or rejected, round 0 first.
+            ask: to ask an LLM with. A refusal that is let through rejects every row that the filter may reject.
+        """
+        raise NotImplementedError(f"filter '{self.name}' does not define judge()")
 
 
 class DatasetFilter(Filter):
@@ -127,7 +155,14 @@ class DatasetFilter(Filter):
         raise NotImplementedError(f"filter '{self.name}' does not define select()")
 
 
-_BASES: tuple[type[Filter], ...] = (InstructionFilter, ResponseFilter, TextFilter, ReplyFilter, DatasetFilter)
+_BASES: tuple[type[Filter], ...] = (
+    InstructionFilter,
+    ResponseFilter,
+    TextFilter,
+    ReplyFilter,
+    LineageFilter,
+    DatasetFilter,
+)
 
 
 def _check(cls: type[Filter]) -> None:

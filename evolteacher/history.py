@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +17,7 @@ SELECT s.round, s.ord, s.operator, s.depth, s.stage, s.filter, s.reason,
     coalesce(parent.child, seeds.text) AS parent, seeds.id, seeds.response, seeds.source, seeds.licence,
     e.outcome, e.text, e.finish_reason, e.model, e.prompt_tokens, e.completion_tokens, e.latency, e.cost,
     r.outcome, r.text, r.finish_reason, r.model, r.prompt_tokens, r.completion_tokens, r.latency, r.cost,
-    drops.filter, drops.reason
+    drops.filter, drops.reason, s.scores
 FROM steps s
 JOIN seeds ON seeds.ord = s.ord
 LEFT JOIN steps parent ON parent.ord = s.ord AND parent.round = s.parent_round AND s.parent_round > 0
@@ -44,7 +45,7 @@ def _step(row: tuple[Any, ...]) -> Step:
     verdict = Verdict("dataset", row[29], row[30]) if row[29] is not None and not row[5] else Verdict(stage, *row[5:7])
     response = row[22] if row[21] == REPLY else (row[10] if round == 0 and row[21] is None else None)
     raw = evolved.text if evolution is None else ""
-    return Step(operator, round, parent, verdict, evolution, response, raw, responded)
+    return Step(operator, round, parent, verdict, evolution, response, raw, responded, json.loads(row[31]))
 
 
 def records(store: Store, round: int | None = None, *, dropped: bool = False) -> Iterator[Record]:
@@ -62,7 +63,41 @@ def records(store: Store, round: int | None = None, *, dropped: bool = False) ->
     for row in store.query(f"{query} ORDER BY s.round, s.ord", values):
         step = _step(row)
         if step.evolution is not None and step.response is not None:
-            yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12])
+            yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12], step.scores)
+
+
+def rejected(
+    store: Store, filter: str, round: int | None = None, *, limit: int, skip: int = 0
+) -> list[tuple[int, Step]]:
+    """Return what one filter (or an outcome such as ``unreadable``) rejected, in output order.
+
+    Args:
+        store: the run's.
+        filter: its label; a dataset filter's too.
+        round: only this round's.
+        limit: how many at most.
+        skip: how many to leave out at the beginning.
+
+    Returns:
+        The place of the lineage, and the step.
+    """
+    of_round = "AND s.round = ?" if round is not None else ""
+    query = f"{_TEXTS} WHERE CASE WHEN s.filter != '' THEN s.filter ELSE drops.filter END = ? {of_round}"
+    values = (filter, *((round,) if round is not None else ()), limit, skip)
+    rows = store.query(f"{query} ORDER BY s.round, s.ord LIMIT ? OFFSET ?", values)
+    return [(row[1], _step(row)) for row in rows]
+
+
+def rejections(store: Store) -> dict[str, dict[int, int]]:
+    """Return how often each filter and outcome rejected, by round; the one that rejected most comes first."""
+    found: dict[str, dict[int, int]] = {}
+    rows = store.query(
+        "SELECT filter, round, count(*) FROM (SELECT filter, round FROM steps WHERE filter != '' "
+        "UNION ALL SELECT filter, round FROM drops) GROUP BY filter, round ORDER BY filter, round"
+    )
+    for filter, round, number in rows:
+        found.setdefault(filter, {})[round] = number
+    return dict(sorted(found.items(), key=lambda item: -sum(item[1].values())))
 
 
 def lineage(store: Store, order: int) -> Lineage:

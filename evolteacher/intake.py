@@ -33,6 +33,8 @@ def seed_stream(recipe: Recipe, catalog: Catalog, report: SeedReport) -> Iterato
         report=report,
     )
     licensed = (seed if seed.licence else replace(seed, licence=section.licence) for seed in seeds)
+    if recipe.material == "snippet":  # whatever stands beside a snippet answers no task
+        licensed = (replace(seed, response=None) for seed in licensed)
     return islice(licensed, section.limit)
 
 

@@ -12,7 +12,7 @@ from evolteacher import template
 from evolteacher.component import Component
 from evolteacher.messages import Prompt, Reply, Role
 from evolteacher.reading import read_rewritten
-from evolteacher.record import Instruction
+from evolteacher.record import MATERIALS, Instruction, Material
 
 TEMPLATE_NAMES = frozenset({"instruction"})
 
@@ -55,10 +55,13 @@ class Operator(Component):
         markers: texts of the operator's prompt that must not leak into a child (class attribute), in the prompt's
             order: those around the given task first, that of the rewritten one last; a closing one begins with ``</``
             or ``[/``. :meth:`read` and the copy filter go by them.
+        takes: what the operator can be given as a parent (class attribute): tasks, snippets of code, or both. A lineage
+            that starts from a snippet goes on with the task that was made of it.
     """
 
     kind: ClassVar[str] = "operator"
     markers: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[Material, ...]] = ("task",)
     uses_template: ClassVar[bool] = True
 
     template: str | None = Field(
@@ -72,7 +75,8 @@ class Operator(Component):
         """Note whether the class still builds its prompt where a template can replace it; refuse what cannot work.
 
         Raises:
-            TypeError: ``prompt`` or ``read`` is async, ``evolve`` is not, or ``markers`` is no tuple of texts.
+            TypeError: ``prompt`` or ``read`` is async, ``evolve`` is not, ``markers`` is no tuple of texts, or
+                ``takes`` is none of materials.
         """
         super().__init_subclass__(name=name, **kwargs)
         if "uses_template" not in cls.__dict__:
@@ -85,6 +89,8 @@ class Operator(Component):
         markers = cls.__dict__.get("markers", ())
         if not isinstance(markers, tuple | list) or not all(isinstance(marker, str) for marker in markers):
             raise TypeError(f"{cls.__qualname__}: markers is a tuple of texts, not {markers!r}")
+        if not isinstance(cls.takes, tuple) or not cls.takes or not set(cls.takes) <= set(MATERIALS):
+            raise TypeError(f"{cls.__qualname__}: takes is a tuple of {' and '.join(MATERIALS)}")
 
     @model_validator(mode="after")
     def _check_template(self) -> Self:
@@ -106,13 +112,17 @@ class Operator(Component):
         """
         raise NotImplementedError(f"operator '{self.name}' defines neither prompt() nor evolve()")
 
+    def markers_used(self) -> tuple[str, ...]:
+        """Return the markers of this instance's prompt: ``markers``, unless its options name others."""
+        return self.markers
+
     def read(self, reply: Reply, parent: Instruction) -> str:
         """Take the new instruction out of the model's chatter.
 
         Raises:
             Unreadable: there is none; the evolution is rejected with that reason.
         """
-        return read_rewritten(reply.text, parent.text, self.markers)
+        return read_rewritten(reply.text, parent.text, self.markers_used())
 
     async def evolve(self, parent: Instruction, ask: Ask) -> str:
         """Turn the parent's text into the child's.

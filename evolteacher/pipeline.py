@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, TypeVar
 
-from evolteacher.filter import Filter, InstructionFilter, ReplyFilter, ResponseFilter, TextFilter
+from evolteacher.errors import EvolteacherError, PluginError, Unreadable, plugin_fault
+from evolteacher.filter import (
+    Filter,
+    Finding,
+    InstructionFilter,
+    LineageFilter,
+    ReplyFilter,
+    ResponseFilter,
+    TextFilter,
+)
 from evolteacher.operator import Ask
-from evolteacher.record import Evolution, Record
+from evolteacher.record import Evolution, Judgement, Record
 from evolteacher.use import Use
 
 T = TypeVar("T")
@@ -20,13 +30,15 @@ class Check:
 
     Attributes:
         use: the filter as the recipe uses it.
-        quick: gives the reason or None without asking; None for a filter that asks.
-        judge: gives the reason or None, asking; None for a filter that does not.
+        score: the name that its score is stored under.
+        quick: gives the finding without asking; None for a filter that asks.
+        judge: gives the finding, asking; None for a filter that does not.
     """
 
     use: Use[Filter]
-    quick: Callable[[Any], str | None] | None = None
-    judge: Callable[[Any, Ask], Awaitable[str | None]] | None = None
+    score: str
+    quick: Callable[[Any], Finding] | None = None
+    judge: Callable[[Any, Ask], Awaitable[Finding]] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,12 +50,14 @@ class Pipeline:
         seed_response: on a seed's record, where it has a response.
         instruction: on a new evolution, before its response is bought.
         response: on the record.
+        lineage: on the lineage that has left its rounds, in recipe order.
     """
 
     seed_instruction: tuple[Check, ...]
     seed_response: tuple[Check, ...]
     instruction: tuple[Check, ...]
     response: tuple[Check, ...]
+    lineage: tuple[Use[Any], ...]
 
     @classmethod
     def of(cls, filters: tuple[Use[Filter], ...]) -> Pipeline:
@@ -61,25 +75,67 @@ class Pipeline:
                     check = _check(use, response=target.endswith("response"))
                     if check is not None:
                         places[target].append(check)
-        return cls(**{place: tuple(sorted(checks, key=lambda c: c.quick is None)) for place, checks in places.items()})
+        joint = tuple(use for use in filters if isinstance(use.component, LineageFilter))
+        ordered = {place: tuple(sorted(checks, key=lambda c: c.quick is None)) for place, checks in places.items()}
+        return cls(**ordered, lineage=joint)
 
 
 def _check(use: Use[Filter], *, response: bool) -> Check | None:
     """Return the filter as it runs on evolutions, or on records; None where it does not look."""
     component = use.component
+    both = f"{use.label}:response" if response else use.label  # of a filter that may look at either
     if isinstance(component, TextFilter):
-        return _seeing(use, component, (lambda r: r.response) if response else (lambda e: e.child.text))
+        return _seeing(use, both, component, (lambda r: r.response) if response else (lambda e: e.child.text))
     if isinstance(component, ReplyFilter):
-        return _seeing(use, component, lambda subject: subject.reply)
+        return _seeing(use, both, component, lambda subject: subject.reply)
     if isinstance(component, ResponseFilter if response else InstructionFilter):
-        return _seeing(use, component, lambda subject: subject)
+        return _seeing(use, use.label, component, lambda subject: subject)
     return None
 
 
-def _seeing(use: Use[Filter], component: Any, part: Callable[[Any], Any]) -> Check:
+def _seeing(use: Use[Filter], score: str, component: Any, part: Callable[[Any], Any]) -> Check:
     if component.asks():
-        return Check(use, judge=lambda subject, ask: component.judge(part(subject), ask))
-    return Check(use, quick=lambda subject: component.reject(part(subject)))
+        return Check(use, score, judge=lambda subject, ask: component.judge(part(subject), ask))
+    return Check(use, score, quick=lambda subject: component.reject(part(subject)))
+
+
+def read_finding(label: str, finding: object) -> Judgement:
+    """Return what a filter found as a judgement.
+
+    Raises:
+        PluginError: it is neither a judgement, a reason nor None, or its score is no finite number.
+    """
+    judgement = finding if isinstance(finding, Judgement) else Judgement(reason=finding)  # type: ignore[arg-type]
+    score, reason = judgement.score, judgement.reason
+    if reason is not None and not isinstance(reason, str):
+        raise PluginError(f"filter '{label}' returned {finding!r}, and a reason or None is needed")
+    if score is not None and (isinstance(score, bool) or not isinstance(score, int | float) or not isfinite(score)):
+        raise PluginError(f"filter '{label}' gave the score {score!r}, and a finite number or None is needed")
+    return Judgement(None if score is None else float(score), reason)
+
+
+def read_judgements(label: str, found: object, rounds: int) -> dict[int, Judgement]:
+    """Return what a lineage filter found, by round.
+
+    Raises:
+        PluginError: it is no mapping of the lineage's rounds (0 to ``rounds`` - 1) to judgements.
+    """
+    if not isinstance(found, Mapping) or not all(isinstance(one, Judgement) for one in found.values()):
+        raise PluginError(f"filter '{label}' returned {found!r}, and round -> Judgement is needed")
+    unknown = [round for round in found if round not in range(rounds)]
+    if unknown:
+        raise PluginError(f"filter '{label}' judged round {unknown[0]!r}, which its lineage does not have")
+    return {round: read_finding(label, found[round]) for round in sorted(found)}
+
+
+def filter_fault(label: str, error: Exception) -> EvolteacherError:
+    """Return what to raise for an error inside a filter: one of our own as it is, any other as the plugin's.
+
+    Unreadable is an operator's word, which a filter's reading may have let through.
+    """
+    if isinstance(error, EvolteacherError) and not isinstance(error, Unreadable):
+        return error
+    return plugin_fault(f"filter '{label}'", error)
 
 
 Subject = Evolution | Record

@@ -1,10 +1,12 @@
 """What a run would ask, before it asks: calls at most, and an estimate of tokens.
 
 The rule of the estimate. A token is four characters, as in English and code on average. A rewrite is longer than its
-parent by 60 characters (WizardCoder's operators ask for about ten more words). An evolving prompt is what the operator
-makes of the first 200 seeds; a responding prompt is the rewrite. A response is as long as the responses that the seeds
-bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens beside the texts that it
-judges, and answers in 20. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
+parent by 60 characters (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code
+has 600. An evolving prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A
+response is as long as the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge
+is asked in 150 tokens beside the texts that it judges, and answers in 20; one that judges a whole lineage is asked once
+a lineage, with all versions, and answers in 20 for each. A judge that asks again what it could not read is counted with
+one call. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
 
 Dollars. Likely is the likely number of calls, or the most where the folder has no rates, at these tokens. Low is the
 same with answers of half the length, high is the most calls with answers of twice it. Where the folder's own replies
@@ -14,14 +16,14 @@ are used, the answers' mean goes down and up by two of its standard errors inste
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from evolteacher.catalog import Catalog
 from evolteacher.errors import MissingExtra
-from evolteacher.filter import Filter, ResponseFilter, TextFilter
+from evolteacher.filter import Filter, LineageFilter, ResponseFilter, TextFilter
 from evolteacher.intake import seed_stream
 from evolteacher.ledger import Ledger
 from evolteacher.limits import Rates
@@ -30,13 +32,16 @@ from evolteacher.money import Price
 from evolteacher.operator import Operator
 from evolteacher.prices import Dollars, all_prices
 from evolteacher.recipe import Recipe
-from evolteacher.record import Instruction
+from evolteacher.record import Instruction, Seed
 from evolteacher.sources import SeedReport
 from evolteacher.store import Store
 from evolteacher.use import Use
 
 CHARACTERS_PER_TOKEN = 4
 GROWTH = 60
+PROBLEM = 600
+"""Characters of a task that is made of a snippet of code."""
+
 SAMPLE = 200
 RESPONSE_TOKENS = 300
 JUDGE_PROMPT_TOKENS = 150
@@ -144,6 +149,28 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
     )
 
 
+def price_rest(recipe: Recipe, store: Store, rest: Mapping[tuple[Role, str], tuple[int, float]]) -> tuple[Row, ...]:
+    """Estimate calls that are counted already, by the lengths of the folder's own replies.
+
+    Args:
+        recipe: the experiment.
+        store: of the run.
+        rest: (role, backend key) -> (calls at most, likely calls).
+
+    Returns:
+        A row for each.
+    """
+    seeds = _Seeds()
+    for _, seed in store.seeds():
+        seeds.add(seed)
+    kinds = {
+        (k.role, k.backend): k
+        for k in (*_judging(recipe, seeds), *_responding(recipe, seeds), *_evolving(recipe, seeds))
+    }
+    calls = [replace(kinds[key], number=most, likely=likely) for key, (most, likely) in rest.items() if key in kinds]
+    return _rows(recipe, calls, _Measured.of(store), all_prices(recipe))
+
+
 @dataclass
 class _Seeds:
     """Sums over the seeds."""
@@ -154,6 +181,15 @@ class _Seeds:
     response_characters: int = 0
     sample: list[Instruction] = field(default_factory=list)
     unread: str = ""
+
+    def add(self, seed: Seed) -> None:
+        self.count += 1
+        self.characters += len(seed.instruction.text)
+        if seed.response is not None:
+            self.answered += 1
+            self.response_characters += len(seed.response)
+        if len(self.sample) < SAMPLE:
+            self.sample.append(seed.instruction)
 
     @property
     def length(self) -> float:
@@ -176,6 +212,7 @@ class _Calls:
     prompt_tokens: float
     completion_tokens: float
     stage: str
+    likely: float | None = None
 
 
 @dataclass(frozen=True)
@@ -203,7 +240,8 @@ class _Measured:
                 error = math.sqrt(max(0.0, squares / replies - mean**2) / replies)
                 means[role, backend] = (prompt / replies, mean, error)
         tried, kept, answered = store.query(
-            "SELECT count(*), total(filter = ''), total(respond_reply IS NOT NULL) FROM steps WHERE round > 0"
+            "SELECT count(*), total(filter = '' OR stage = 'lineage'), total(respond_reply IS NOT NULL) FROM steps "
+            "WHERE round > 0"
         ).fetchone()
         if tried < MEASURED_FROM:
             return cls(stored, means)
@@ -219,13 +257,7 @@ def _read_seeds(recipe: Recipe, catalog: Catalog) -> _Seeds:
     seeds = _Seeds()
     try:
         for seed in seed_stream(recipe, catalog, SeedReport()):
-            seeds.count += 1
-            seeds.characters += len(seed.instruction.text)
-            if seed.response is not None:
-                seeds.answered += 1
-                seeds.response_characters += len(seed.response)
-            if len(seeds.sample) < SAMPLE:
-                seeds.sample.append(seed.instruction)
+            seeds.add(seed)
     except MissingExtra as error:
         return _assumed(recipe, str(error))
     return seeds
@@ -238,20 +270,33 @@ def _assumed(recipe: Recipe, why: str) -> _Seeds:
 
 
 def _evolving(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
+    if recipe.material == "task":
+        parent = seeds.length + GROWTH * (recipe.rounds - 1) / 2
+        yield from _drawing(recipe, seeds, recipe.operators_of("task"), recipe.rounds, parent, parent + GROWTH)
+        return
+    yield from _drawing(recipe, seeds, recipe.operators_of("snippet"), 1, seeds.length, PROBLEM)
+    if later := recipe.rounds - 1:
+        parent = PROBLEM + GROWTH * (later - 1) / 2
+        yield from _drawing(recipe, seeds, recipe.operators_of("task"), later, parent, parent + GROWTH)
+
+
+def _drawing(
+    recipe: Recipe, seeds: _Seeds, operators: tuple[Use[Operator], ...], rounds: int, parent: float, child: float
+) -> Iterator[_Calls]:
+    """Yield the calls of some rounds, by backend: parents and children are of these lengths in the mean."""
     shares: dict[str, float] = {}
     overheads: dict[str, float] = {}
-    for use in recipe.operators:
+    for use in operators:
         backend = recipe.backend_of("evolve", use)
         shares[backend] = shares.get(backend, 0.0) + use.weight
         overheads[backend] = overheads.get(backend, 0.0) + use.weight * _overhead(use, seeds.sample)
     total = sum(shares.values())
-    parent = seeds.length + GROWTH * (recipe.rounds - 1) / 2
     for backend, share in shares.items():
         if share:
             # Operators are drawn by weight: where they use several backends this is the mean of each, not the most.
-            number = round(seeds.count * recipe.rounds * share / total)
+            number = round(seeds.count * rounds * share / total)
             prompt = (overheads[backend] / share + parent) / CHARACTERS_PER_TOKEN
-            yield _Calls("evolve", backend, number, prompt, (parent + GROWTH) / CHARACTERS_PER_TOKEN, "evolve")
+            yield _Calls("evolve", backend, number, prompt, child / CHARACTERS_PER_TOKEN, "evolve")
 
 
 def _overhead(use: Use[Operator], sample: list[Instruction]) -> float:
@@ -269,23 +314,35 @@ def _overhead(use: Use[Operator], sample: list[Instruction]) -> float:
     return sum(lengths) / len(lengths) if lengths else 0.0
 
 
+def _child(recipe: Recipe, seeds: _Seeds) -> float:
+    """Return the mean characters of the rewrites of all rounds."""
+    first = seeds.length + GROWTH if recipe.material == "task" else PROBLEM
+    return first + GROWTH * (recipe.rounds - 1) / 2
+
+
 def _responding(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
     backend = recipe.backend_of("respond")
-    child = (seeds.length + GROWTH * (recipe.rounds + 1) / 2) / CHARACTERS_PER_TOKEN
+    child = _child(recipe, seeds) / CHARACTERS_PER_TOKEN
     number = seeds.count * recipe.rounds
     yield _Calls("respond", backend, number, child, seeds.response_tokens, "respond")
     missing = seeds.count - seeds.answered
-    if recipe.seeds.answer == "missing" and missing:
+    if recipe.answers_seeds and missing:
         prompt = seeds.length / CHARACTERS_PER_TOKEN
         yield _Calls("respond", backend, missing, prompt, seeds.response_tokens, "seed")
 
 
 def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
-    pair = (2 * seeds.length + GROWTH * recipe.rounds) / CHARACTERS_PER_TOKEN
+    pair = (2 * _child(recipe, seeds) - GROWTH) / CHARACTERS_PER_TOKEN
     for use in recipe.filters:
         if not type(use.component).asks():
             continue
         backend = recipe.backend_of("judge", use)
+        if isinstance(use.component, LineageFilter):
+            versions = recipe.rounds + 1
+            texts = versions * (pair / 2 + seeds.response_tokens)
+            answer = versions * JUDGE_REPLY_TOKENS
+            yield _Calls("judge", backend, seeds.count, JUDGE_PROMPT_TOKENS + texts, answer, "seed")
+            continue
         for place in use.on:
             number = seeds.count * recipe.rounds
             texts = pair + (seeds.response_tokens if place != "instruction" else 0)
@@ -296,7 +353,7 @@ def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
 
 
 def _seed_judgements(component: Filter, recipe: Recipe, seeds: _Seeds) -> int:
-    responses = seeds.count if recipe.seeds.answer == "missing" else seeds.answered
+    responses = seeds.count if recipe.answers_seeds else seeds.answered
     if isinstance(component, ResponseFilter):
         return responses
     return seeds.count + responses if isinstance(component, TextFilter) else seeds.count
@@ -312,7 +369,8 @@ def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured, prices: dict
             means = measured.means.get((role, backend))
             prompt = sum(call.number * (means[0] if means else call.prompt_tokens) for call in own)
             completion = sum(call.number * min(means[1] if means else call.completion_tokens, most) for call in own)
-            likely = None if measured.kept is None else round(sum(_likely(recipe, call, measured) for call in own))
+            known = measured.kept is not None or all(call.likely is not None for call in own)
+            likely = None if not known else round(sum(_likely(recipe, call, measured) for call in own))
             stored = measured.stored.get((role, backend), 0)
             if number:
                 row = Row(role, backend, number, likely, round(prompt), round(completion), number * most, stored)
@@ -364,6 +422,8 @@ def _least_minutes(recipe: Recipe, rows: tuple[Row, ...]) -> float | None:
 
 def _likely(recipe: Recipe, call: _Calls, measured: _Measured) -> float:
     """Return the calls of a kind if the folder's rates go on."""
+    if call.likely is not None:
+        return call.likely
     if measured.kept is None or measured.answered is None or call.stage == "seed":
         return call.number
     share = 1.0

@@ -17,12 +17,13 @@ from evolteacher.catalog import Catalog
 from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.limits import Limits
+from evolteacher.material import check_material
 from evolteacher.messages import ROLES, Role, Sampling
 from evolteacher.money import Budget, Price
 from evolteacher.operator import Operator
 from evolteacher.overrides import apply_backend, apply_set
 from evolteacher.problems import Problems, shown
-from evolteacher.record import SEED_OPERATOR
+from evolteacher.record import SEED_OPERATOR, Material
 from evolteacher.seeds import SeedReader
 from evolteacher.shapes import Format
 from evolteacher.use import Use, UseReader, is_label
@@ -53,6 +54,10 @@ class Seeds(Section):
     instruction: str | None = Field(None, description="Name of the column that holds the instruction.")
     response: str | None = Field(None, description="Name of the column that holds the response.")
     licence: str = Field("", description="Of the rows that name none, such as `cc-by-4.0`.")
+    material: Material | None = Field(
+        None,
+        description="What a row is: task, or snippet, code that a task is made of; what the reader gives by default.",
+    )
     on_bad_row: Literal["skip", "fail"] = Field("skip", description="What a row that cannot be read costs.")
     answer: Literal["source", "missing"] = Field(
         "source", description="missing: seeds without a response are answered too; source: they only evolve."
@@ -210,6 +215,8 @@ class Recipe(Section):
             problems.add_invalid((), error, cls, "a recipe", located.data)
             recipe = None
         _check_sense(data, recipe, problems)
+        if recipe is not None and recipe.operators:
+            check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
         assert recipe is not None
         return recipe
@@ -222,6 +229,21 @@ class Recipe(Section):
         """Return the key of the backend instance that answers a role, or a component with a ``backend:`` of its own."""
         name = use.backend if use is not None and use.backend is not None else role
         return self.backend_keys[name]
+
+    @property
+    def material(self) -> Material:
+        """What lineages start from: what the recipe says that the rows are, else what the named reader gives."""
+        reader = self.seeds.reader
+        return self.seeds.material or (reader.component.gives if reader is not None else "task")
+
+    @property
+    def answers_seeds(self) -> bool:
+        """Whether seeds without a response are answered. A snippet is no task, so there is nothing to answer."""
+        return self.seeds.answer == "missing" and self.material == "task"
+
+    def operators_of(self, material: Material) -> tuple[Use[Operator], ...]:
+        """Return the operators that can be drawn for a parent of this kind."""
+        return tuple(use for use in self.operators if material in use.component.takes)
 
     def seeds_source(self) -> str:
         """Return the seeds' path made absolute (relative to the recipe's folder), or a source such as ``hf:…``."""
@@ -265,6 +287,8 @@ class Recipe(Section):
         }
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
         plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}
+        if self.material != "task":  # left out otherwise, as in folders of before there were snippets
+            plain["seeds"]["material"] = self.material
         plain["sampling"] = {role: asdict(self.sampling.of(role)) for role in ROLES}
         return plain
 

@@ -1,4 +1,4 @@
-"""The nouns of Evol-Instruct: Instruction, Evolution, Verdict, Record, Lineage.
+"""The nouns of Evol-Instruct: Instruction, Evolution, Judgement, Verdict, Record, Lineage.
 
 All are frozen. An id is a hash of the text, so equal texts share one.
 """
@@ -6,14 +6,21 @@ All are frozen. An id is a hash of the text, so equal texts share one.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, get_args
 
 from evolteacher.messages import NO_REPLY, Reply
 
-Stage = Literal["seed", "evolve", "instruction", "response", "dataset"]
-"""Where a verdict was given: on a seed, by the evolving call, on the new instruction, its response, the dataset."""
+Stage = Literal["seed", "evolve", "instruction", "response", "lineage", "dataset"]
+"""Where a verdict was given: on a seed, by the evolving call, on the new instruction, its response, the lineage after
+its last round, the dataset."""
+
+Material = Literal["task", "snippet"]
+"""What a lineage starts from: a task, or a snippet of code that a task is to be made of, which is no row by itself."""
+
+MATERIALS: tuple[Material, ...] = get_args(Material)
 
 SEED_OPERATOR = "seed"
 """The operator name that round-0 evolutions carry."""
@@ -48,10 +55,10 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Seed:
-    """An instruction of the source dataset.
+    """An instruction of the source dataset, or a snippet of code where the recipe's material is that.
 
     Attributes:
-        instruction: the task.
+        instruction: the task, or the snippet.
         response: the source's own answer; None where it has none.
         source: where it was read: ``file:line`` or the like.
         licence: of the source row, where known.
@@ -97,6 +104,19 @@ class Evolution:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a filter finds: a score to keep on record, a reason to reject, both or neither.
+
+    Attributes:
+        score: a finite number in the filter's own unit, stored with the step under the filter's label; None for none.
+        reason: why it is no good; None keeps it.
+    """
+
+    score: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """Kept, or rejected by a named filter for a stated reason.
 
@@ -129,6 +149,8 @@ class Record:
         order: the seed's place in the source, from 0.
         source: where the seed was read: ``file:line`` or the like.
         licence: of the seed's row, where known.
+        scores: what filters gave: the filter's label -> score; ``<label>:response`` for a filter of any text or reply
+            where it looked at the response. A row filter is shown what the instruction scored.
     """
 
     evolution: Evolution
@@ -138,6 +160,7 @@ class Record:
     order: int = 0
     source: str = ""
     licence: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def instruction(self) -> Instruction:
@@ -168,6 +191,7 @@ class Step:
         response: the answer, where one was bought or brought.
         raw: the evolving reply's text where no rewrite could be read from it.
         reply: the responding reply.
+        scores: what filters gave, as :attr:`Record.scores`.
     """
 
     operator: str
@@ -178,6 +202,7 @@ class Step:
     response: str | None = None
     raw: str = ""
     reply: Reply = NO_REPLY
+    scores: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -212,6 +237,7 @@ class Lineage:
                 order=self.order,
                 source=self.seed.source,
                 licence=self.seed.licence,
+                scores=step.scores,
             )
             for step in self.steps
             if step.verdict.kept and step.evolution is not None and step.response is not None

@@ -169,7 +169,7 @@ class Run:
             self._tell("run_started", RunStarted(self.folder, self.recipe.name, seeds, self.recipe.rounds, resumed))
             try:
                 await self._evolve(store, forked, seeds)
-                self._drop(store)
+                drop_rows(store, self.recipe, self.progress)
             except BaseException as error:
                 self._write_partial(store, formats, _why(error))
                 raise
@@ -231,24 +231,10 @@ class Run:
                 raise
             self.note(str(fault))
 
-    def _drop(self, store: Store) -> None:
-        """Run the dataset filters in recipe order, each on what the ones before it left."""
-        store.clear_drops()
-        if self.progress.pending:
-            return
-        for use in self.recipe.dataset_filters:
-            dropped = _select(use, store)
-            store.add_drops((round, order, use.label, reason) for round, order, reason in dropped)
-            self.progress.filters[use.label] += len(dropped)
-
     def _finish(self, store: Store, formats: tuple[str, ...]) -> RunResult:
         progress, summary = self.progress, summarise(store)
-        pending, reason = summary.pending, ""
-        if pending:
-            found = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()
-            reason = found[0] if found is not None else "not started"
-        partial = f"{pending:,} lineages are not finished ({reason})." if pending else ""
-        write_outputs(store, self.folder, self.recipe, formats, partial)
+        pending, reason = summary.pending, why_pending(store) if summary.pending else ""
+        write_outputs(store, self.folder, self.recipe, formats, unfinished(pending, reason))
         rejected = sum(summary.rejected.values())
         finished = RunFinished(self.folder, summary.records, rejected, pending, replayed=not progress.calls)
         self._tell("run_finished", finished)
@@ -268,6 +254,28 @@ class Run:
             self.note(complaint)
 
 
+def why_pending(store: Store) -> str:
+    """Return why the first of the lineages that are not finished is not."""
+    found = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()
+    return str(found[0]) if found is not None else "not started"
+
+
+def unfinished(pending: int, reason: str) -> str:
+    """Return what the card says of lineages that are not finished; nothing where all are."""
+    return f"{pending:,} lineages are not finished ({reason})." if pending else ""
+
+
+def drop_rows(store: Store, recipe: Recipe, progress: Progress) -> None:
+    """Run the dataset filters in recipe order, each on what is left; none while lineages are pending."""
+    store.clear_drops()
+    if progress.pending:
+        return
+    for use in recipe.dataset_filters:
+        dropped = _select(use, store)
+        store.add_drops((round, order, use.label, reason) for round, order, reason in dropped)
+        progress.filters[use.label] += len(dropped)
+
+
 def check_experiment(store: Store, recipe: Recipe) -> None:
     """Stop where the folder holds another experiment, and list what differs.
 
@@ -285,8 +293,9 @@ def check_experiment(store: Store, recipe: Recipe) -> None:
                 [
                     f"{folder}: this folder holds a run of another experiment. What differs:",
                     *different,
-                    "Put these back, or start another run: --out NEW, and --fork "
-                    f"{folder} to reuse the replies that still fit.",
+                    "Put these back; or, where only filters differ, judge the run anew: evolteacher rejudge "
+                    f"{folder} --recipe RECIPE; or start another run: --out NEW, and --fork {folder} to reuse the "
+                    "replies that still fit.",
                 ]
             )
         )

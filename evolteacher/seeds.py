@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from evolteacher.component import Component
+from evolteacher.record import MATERIALS, Material
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +26,25 @@ class Row:
 
 
 class SeedReader(Component):
-    """Base of seed readers: turns a source into a stream of rows."""
+    """Base of seed readers: turns a source into a stream of rows.
+
+    Attributes:
+        gives: what a row is (class attribute). A reader of snippets is never guessed by a source's name: the recipe
+            names it.
+    """
 
     kind: ClassVar[str] = "seed reader"
+    gives: ClassVar[Material] = "task"
+
+    def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
+        """Refuse a reader of what there is not.
+
+        Raises:
+            TypeError: ``gives`` is no material.
+        """
+        super().__init_subclass__(name=name, **kwargs)
+        if cls.gives not in MATERIALS:
+            raise TypeError(f"{cls.__qualname__}: gives is {' or '.join(MATERIALS)}, not {cls.gives!r}")
 
     @classmethod
     def claims(cls, source: str) -> bool:

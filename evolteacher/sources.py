@@ -104,7 +104,11 @@ def reader_for(
 
 def _claimant(catalog: Catalog, source: str) -> type[SeedReader]:
     entries = catalog.entries(SeedReader.kind)
-    claiming = [entry for entry in entries if issubclass(entry.cls, SeedReader) and entry.cls.claims(source)]
+    claiming = [
+        entry
+        for entry in entries
+        if issubclass(entry.cls, SeedReader) and entry.cls.gives == "task" and entry.cls.claims(source)
+    ]
     if len(claiming) == 1:
         return catalog.find(SeedReader, claiming[0].qualified)
     if claiming:

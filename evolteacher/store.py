@@ -13,17 +13,19 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
 from evolteacher.errors import RunError, UsageError
 from evolteacher.messages import Reply, Usage
 from evolteacher.record import Instruction, Seed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""1: before steps had scores; opened for writing it is brought up to date, and read as it is."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -39,7 +41,8 @@ CREATE UNIQUE INDEX IF NOT EXISTS slot ON replies (lineage, round, step, nth, fi
 CREATE TABLE IF NOT EXISTS steps (
     round INTEGER NOT NULL, ord INTEGER NOT NULL, operator TEXT NOT NULL, depth INTEGER NOT NULL,
     parent_round INTEGER NOT NULL, child TEXT, stage TEXT NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
-    evolve_reply INTEGER, respond_reply INTEGER, PRIMARY KEY (ord, round)) WITHOUT ROWID;
+    evolve_reply INTEGER, respond_reply INTEGER, scores TEXT NOT NULL DEFAULT '{}',
+    PRIMARY KEY (ord, round)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS output_order ON steps (round, ord);
 CREATE TABLE IF NOT EXISTS lineages (ord INTEGER PRIMARY KEY, digest BLOB NOT NULL, pending TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS drops (
@@ -54,6 +57,9 @@ CREATE TABLE IF NOT EXISTS batches (
 CREATE TABLE IF NOT EXISTS batch_items (
     batch INTEGER NOT NULL, item BLOB NOT NULL, PRIMARY KEY (batch, item)) WITHOUT ROWID;
 """
+
+_FROM_1 = "ALTER TABLE steps ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'"
+_READ_1 = "CREATE TEMP VIEW steps AS SELECT *, '{}' AS scores FROM main.steps"
 
 REPLY = "reply"
 """The outcome of a call that was answered; any other is the ``outcome`` of a :class:`~evolteacher.errors.CallError`."""
@@ -101,7 +107,8 @@ class StepRow(NamedTuple):
     """One derived step as it is stored: all but the texts that lie in ``seeds`` and ``replies`` already.
 
     ``child`` is None in round 0 (the seed's own text) and where no rewrite came out; ``parent_round`` is the round
-    whose child was rewritten; the reply ids point into ``replies``.
+    whose child was rewritten; the reply ids point into ``replies``; ``scores`` are by the filter's label, in the order
+    in which they were given.
     """
 
     round: int
@@ -114,6 +121,7 @@ class StepRow(NamedTuple):
     reason: str
     evolve_reply: int | None
     respond_reply: int | None
+    scores: Mapping[str, float] = MappingProxyType({})
 
 
 class Store:
@@ -147,11 +155,25 @@ class Store:
             stored = self.meta("schema")
         if stored is None and not read_only:
             self.set_meta("schema", SCHEMA_VERSION)
+        elif stored == 1:
+            self._from_version_1(read_only)
         elif stored != SCHEMA_VERSION:
             raise RunError(
                 f"{self.path}: this run was written by another version of evolteacher (store {stored}, "
                 f"this one reads {SCHEMA_VERSION}); use the version that its recipe.lock.yaml names"
             )
+
+    def _from_version_1(self, read_only: bool) -> None:
+        """Add what version 1 lacks: to the file, or to what this reader sees of it."""
+        with self._guard():
+            if read_only:
+                self._db.execute("PRAGMA temp_store=memory")
+                self._db.execute(_READ_1)
+                return
+            with self.transaction():
+                if self.meta("schema") == 1:  # no other process has been here since it was looked at
+                    self._db.execute(_FROM_1)
+                    self.set_meta("schema", SCHEMA_VERSION)
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -301,7 +323,8 @@ class Store:
             return
         with self.transaction():
             self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
-            self._db.executemany(_INSERT_STEP, [(step[0], order, *step[1:]) for step in steps])
+            rows = [(step[0], order, *step[1:-1], json.dumps(step.scores) if step.scores else "{}") for step in steps]
+            self._db.executemany(_INSERT_STEP, rows)
             self._db.execute("INSERT OR REPLACE INTO lineages VALUES (?, ?, ?)", (order, digest, pending))
 
     def clear_drops(self) -> None:
@@ -324,13 +347,16 @@ class Store:
             return self._db.execute(sql, values).lastrowid or 0
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Make several writes one: all of them are kept, or none."""
+    def transaction(self, *, keep: bool = True) -> Iterator[None]:
+        """Make several writes one: all of them, or none (``keep``: False rehearses); within another, a part of it."""
+        if self._db.in_transaction:
+            yield
+            return
         with self._guard():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
-                self._db.execute("COMMIT")
+                self._db.execute("COMMIT" if keep else "ROLLBACK")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
@@ -346,7 +372,7 @@ _SELECT_REPLIES = (
     "SELECT id, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, completion_tokens, "
     "latency, cost FROM replies WHERE lineage = ?"
 )
-_INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 11)})"
+_INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 12)})"
 
 
 def _connect(path: Path, parameters: str = "") -> sqlite3.Connection:

@@ -64,8 +64,8 @@ def test_a_rule_may_come_from_a_mixin():
 
 
 def test_bases_and_dataset_filters_do_not_ask():
-    bases = [et.Filter, et.DatasetFilter, *SUBJECTS]
-    assert [base.asks() for base in bases] == [False] * 6
+    bases = [et.Filter, et.DatasetFilter, et.LineageFilter, *SUBJECTS]
+    assert [base.asks() for base in bases] == [False] * 7
     helper = define(et.DatasetFilter, select=lambda self, records: [], judge=asking)
     assert not helper.asks()
 
@@ -105,6 +105,8 @@ BROKEN = {
     "no rule": ((et.InstructionFilter,), {}, r"define reject\(\) or judge\(\)"),
     "no rule for replies": ((et.ReplyFilter,), {}, r"define reject\(\) or judge\(\)"),
     "misspelt rule": ((et.TextFilter,), {"rejects": plain}, r"define reject\(\) or judge\(\)"),
+    "no joint rule": ((et.LineageFilter,), {"reject": plain}, r"define judge\(\)"),
+    "plain joint judge": ((et.LineageFilter,), {"judge": plain}, r"mend judge\(\)"),
     "no selection": ((et.DatasetFilter,), {"reject": plain}, r"define select\(\)"),
     "async reject": ((et.TextFilter,), {"reject": asking}, r"mend reject\(\)"),
     "async select": ((et.DatasetFilter,), {"select": asking}, r"mend select\(\)"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sqlite3
 from pathlib import Path
 
@@ -13,11 +14,25 @@ from ruamel.yaml import YAML
 import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.messages import ROLES
+from evolteacher.plan import make_plan
 from evolteacher.recipe import Recipe
 from evolteacher.shipped import recipe_names, shipped_folder
 
-NAMES = ["evol-teacher", "mixed", "quickstart", "wizardcoder", "wizardcoder-vllm"]
+NAMES = [
+    "evol-teacher",
+    "mixed",
+    "oss-instruct",
+    "quickstart",
+    "wizardcoder",
+    "wizardcoder-vllm",
+    "wizardlm",
+    "wizardmath",
+]
 FIVE = ["add-constraints", "rare-requirement", "more-steps", "misdirection", "complexity"]
+SIX = [
+    f"wizardlm-{what}"
+    for what in ("add-constraints", "deepen", "concretize", "reasoning", "complicate-input", "breadth")
+]
 SEEDS = "seeds/quickstart.jsonl"
 
 
@@ -34,7 +49,7 @@ def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {use.label: use.on for use in recipe.filters}
 
 
-def test_five_recipes_ship(catalog):
+def test_eight_recipes_ship(catalog):
     assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == NAMES
     assert set(NAMES) <= set(recipe_names(catalog))
 
@@ -96,6 +111,44 @@ def test_wizardcoder_has_the_papers_rules(catalog):
     assert places(recipe)["few-words"] == ("instruction",)
     assert [use.label for use in recipe.filters if use.component.asks()] == ["no-gain"]
     assert recipe.sampling.of("evolve") == et.Sampling(1.0, 0.9, 2048)
+
+
+def test_wizardlm_has_the_papers_operators_rounds_and_rules(catalog):
+    recipe = Recipe.load("wizardlm", catalog=catalog)
+    assert recipe.seeds_source() == "hf:tatsu-lab/alpaca"
+    assert (recipe.rounds, recipe.on_pruned, recipe.choose) == (4, "retry", "uniform")
+    assert [use.label for use in recipe.operators] == SIX
+    assert {"no-gain", "sorry", "no-content", "copied-prompt"} <= set(places(recipe))
+    assert [recipe.sampling.of(role) for role in ROLES] == [et.Sampling(1.0, 0.9, 2048)] * 3
+    rarer = ["choose=weights", "operators.wizardlm-breadth.weight=0.5"]
+    assert Recipe.load("wizardlm", catalog=catalog, set=rarer).operators[-1].weight == 0.5
+
+
+def test_oss_instruct_starts_from_snippets_of_one_to_fifteen_lines(catalog):
+    recipe = Recipe.load("oss-instruct", catalog=catalog)
+    assert (recipe.material, recipe.rounds, recipe.sampling.temperature) == ("snippet", 2, 0)
+    assert [use.label for use in recipe.operators_of("snippet")] == ["oss-instruct"]
+    assert [use.label for use in recipe.operators_of("task")] == FIVE
+    options = recipe.seeds.reader.component.options()
+    assert (options["min_lines"], options["max_lines"]) == (1, 15)
+    for line in re.findall(r"# (extensions|licences): (.*?) +#", text_of("oss-instruct")):
+        changed = [f"seeds.reader.code.{line[0]}={line[1]}"]
+        assert Recipe.load("oss-instruct", catalog=catalog, set=changed).seeds.reader.component.options()[line[0]]
+
+
+def test_wizardmath_goes_both_ways_for_eight_rounds(catalog):
+    recipe = Recipe.load("wizardmath", catalog=catalog)
+    assert (recipe.rounds, recipe.on_pruned, recipe.choose) == (8, "retry", "uniform")
+    assert [use.label for use in recipe.operators] == ["wizardmath-upward", "wizardmath-downward"]
+    (command,) = re.findall(r"evolteacher run wizardmath (.*--set.*)", text_of("wizardmath"))
+    changed = Recipe.load("wizardmath", catalog=catalog, set=shlex.split(command)[1::2])
+    assert changed.seeds_source() == "hf:openai/gsm8k" and changed.seeds.reader.component.subset == "main"
+
+
+def test_wizardmaths_seeds_are_twelve_whole_examples():
+    rows = [json.loads(line) for line in (shipped_folder() / "seeds" / "math.jsonl").read_text("utf-8").splitlines()]
+    assert len({row["instruction"] for row in rows}) == len(rows) == 12
+    assert all(list(row) == ["instruction", "output"] and row["output"].endswith(".") for row in rows)
 
 
 def test_wizardcoder_vllm_is_wizardcoder_on_one_local_model(catalog):
@@ -173,3 +226,22 @@ def test_quickstart_runs_to_its_end_with_scripted_answers(tmp_path: Path):
     assert (result.pending, result.summary.seeds, result.summary.kept[0]) == (0, 4, 4)
     rows = json.loads((tmp_path / "run" / "dataset.json").read_text(encoding="utf-8"))
     assert len(rows) == result.records > 4
+
+
+def test_each_is_planned_and_runs_to_its_end_with_scripted_answers(tmp_path: Path, catalog):
+    """Each with its own seeds, where they ship, else with the quickstart's; one round's worth of two seeds and more."""
+    ran = []
+    for name in NAMES:
+        recipe = Recipe.load(name, catalog=catalog)
+        elsewhere = recipe.seeds.path.startswith("hf:")
+        changes = ["rounds=2", *([f"seeds.path={shipped_folder() / SEEDS}"] if elsewhere else [])]
+        recipe = Recipe.load(name, catalog=catalog, backend="scripted", set=changes)
+        plan = make_plan(recipe, catalog)
+        assert not plan.unread and plan.calls > 0, name
+        result = et.run(recipe, tmp_path / name, limit=3)
+        summary = result.summary
+        assert (result.pending, summary.seeds) == (0, 3), name
+        assert result.records > summary.kept.get(0, 0) == (0 if name == "oss-instruct" else 3), name
+        assert set(summary.operators) <= {use.label for use in recipe.operators}, name
+        ran.append(name)
+    assert ran == sorted(path.stem for path in shipped_folder().glob("*.yaml")) and len(ran) == 8

@@ -22,6 +22,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("evolteacher.cli.run:run", "Run a recipe into a folder, or go on with a run."),
         "plan": ("evolteacher.cli.plan:plan", "Say what a run would ask: calls and tokens."),
         "show": ("evolteacher.cli.show:show", "Look at a run, or at one lineage with all its versions."),
+        "rejudge": ("evolteacher.cli.rejudge:rejudge", "Apply changed filters to a run; nothing is asked."),
         "export": ("evolteacher.cli.export:export", "Write a run's dataset in another format."),
     },
     "Recipes": {

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Any
 
 import typer
 from rich.padding import Padding
@@ -15,14 +17,21 @@ from evolteacher.cli.plugins_check import check
 from evolteacher.cli.plugins_new import new
 from evolteacher.cli.terminal import emit, load_catalog, plain
 from evolteacher.component import Component
-from evolteacher.errors import UsageError, did_you_mean
+from evolteacher.errors import Unreadable, UsageError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.messages import Prompt, Reply, Role
 from evolteacher.operator import Operator
-from evolteacher.record import Instruction
+from evolteacher.record import Instruction, Material
 from evolteacher.schema import option_rows
+from evolteacher.yamlfile import dump
 
 EXAMPLE = "Write a function that reverses a string."
-"""The instruction for which an operator's prompt is shown."""
+
+SAMPLES: dict[Material, str] = {"task": EXAMPLE, "snippet": "def reverse(text):\n    return text[::-1]"}
+"""The parents for which an operator's prompt is shown."""
+
+MOST_PROMPTS = 8
+"""Prompts that are shown of an operator that asks several times."""
 
 KINDS = ("operator", "filter", "backend", "seed reader")
 
@@ -179,15 +188,41 @@ def _reserved(cls: type[Component]) -> str:
 
 
 def _show_prompt(cls: type[Operator]) -> None:
-    if cls.markers:
-        shown = ", ".join(plain(marker).strip() for marker in cls.markers)
-        emit(Text(), Text("Markers of its prompt, which a rewrite must not copy", "bold"), _indented(shown))
+    material = cls.takes[0]
+    if "task" not in cls.takes:
+        emit(Text(), Text("It starts from snippets of code, which the recipe's seed reader gives, and from no task."))
+    examples = {name: field.examples[0] for name, field in cls.model_fields.items() if field.examples}
+    needed = {name for name, field in cls.model_fields.items() if field.is_required()}
     try:
-        prompt = cls().prompt(Instruction(EXAMPLE))
-    except Exception:  # an operator that asks in its own way, or has required options, has no one prompt to show
+        # Where an option has to be given, all are shown as their examples say; else as they are by default.
+        operator = cls(**(examples if needed else {}))
+        prompts = _asked(operator, Instruction(SAMPLES[material]))
+    except Exception:  # an option that is required and has no example, or a fault of the operator's own
         return
-    text = prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
-    emit(Text(), Text(f'What it asks for "{EXAMPLE}"', "bold"), _indented(plain(text)))
+    if markers := operator.markers_used():
+        shown = ", ".join(plain(marker).strip() for marker in markers)
+        emit(Text(), Text("Markers of its prompt, which a rewrite must not copy", "bold"), _indented(shown))
+    if needed:
+        emit(Text(), Text("With these options", "bold"), _indented(plain(dump({cls.name: examples}))))
+    what = f'"{EXAMPLE}"' if material == "task" else "two lines of code"
+    for prompt in prompts:
+        text = prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
+        emit(Text(), Text(f"What it asks for {what}", "bold"), _indented(plain(text)))
+
+
+def _asked(operator: Operator, parent: Instruction) -> list[Prompt]:
+    """Return what an operator asks, by letting it ask nobody: each question is answered by the parent's own text."""
+    prompts: list[Prompt] = []
+
+    async def ask(prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any) -> Reply:
+        prompts.append(prompt)
+        if len(prompts) > MOST_PROMPTS:
+            raise Unreadable("enough was asked")
+        return Reply(parent.text)
+
+    with suppress(Exception):  # it may well make nothing of such answers
+        asyncio.run(operator.evolve(parent, ask))
+    return prompts[:MOST_PROMPTS]
 
 
 def _indented(text: str) -> Padding:

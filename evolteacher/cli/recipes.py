@@ -86,12 +86,15 @@ def _description(path: Path) -> str:
 
 
 def _seeds(path: Path) -> list[Path]:
-    """Return the seed file that a recipe refers to, relative to it; none where it lies elsewhere."""
+    """Return the seed file, or the files of the folder, that a recipe refers to; none where they lie elsewhere."""
     data: Any = yamlfile.load(path).data
     section = data.get("seeds") if isinstance(data, dict) else None
     written = section.get("path") if isinstance(section, dict) else section
     if not isinstance(written, str):
         return []
     relative = Path(written)
-    inside = not relative.is_absolute() and ".." not in relative.parts
-    return [relative] if inside and (path.parent / relative).is_file() else []
+    if relative.is_absolute() or ".." in relative.parts:
+        return []
+    place = path.parent / relative
+    files = [place] if place.is_file() else sorted(file for file in place.rglob("*") if file.is_file())
+    return [file.relative_to(path.parent) for file in files if "__pycache__" not in file.parts]

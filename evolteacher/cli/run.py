@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn, Self
 
 import typer
 
+from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
 from evolteacher.cli.display import Display
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
@@ -45,6 +46,24 @@ def run(
     catalog = load_catalog()
     loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
     folder = out if out is not None else Path("runs") / loaded.name
+    kept = [change for change in changes or [] if not change.startswith("budget")]
+    with_more = resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork)
+    carry_out(loaded, folder, catalog, resume, with_more, fork)
+
+
+def carry_out(
+    loaded: Recipe, folder: Path, catalog: Catalog, resume: str, with_more: str, fork: Path | None = None
+) -> None:
+    """Run a loaded recipe with a display, and say what came of it.
+
+    Args:
+        loaded: the recipe.
+        folder: the run folder.
+        catalog: what is installed.
+        resume: the command that goes on where it stopped.
+        with_more: the same with a larger budget.
+        fork: another run whose replies are reused.
+    """
     progress = Progress()
     display = Display(progress)
     note(_heading(loaded, folder))
@@ -62,8 +81,7 @@ def run(
             raise
     show_result(result, loaded, display.pace.tokens_per_second)
     if result.budget:
-        kept = [change for change in changes or [] if not change.startswith("budget")]
-        _budget(result, resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork))
+        _budget(result, with_more)
     if result.pending:
         _pending(result, resume)
 

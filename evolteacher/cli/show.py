@@ -12,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolteacher.cli.options import RunFolder
+from evolteacher.cli.rejects import Page, show_counts, show_rejected
 from evolteacher.cli.summary import add_rows, fact_table
 from evolteacher.cli.terminal import command_line, count, emit, one_line, plain, shortened
 from evolteacher.errors import UsageError
@@ -28,8 +29,6 @@ SELECT seeds.ord, seeds.id, seeds.text, lineages.pending,
     (SELECT count(*) FROM steps WHERE steps.ord = seeds.ord AND round > 0),
     (SELECT count(*) FROM steps WHERE steps.ord = seeds.ord AND round > 0 AND filter = '')
 FROM seeds LEFT JOIN lineages ON lineages.ord = seeds.ord
-WHERE ? = '' OR EXISTS (SELECT 1 FROM steps WHERE steps.ord = seeds.ord AND filter = ?)
-    OR EXISTS (SELECT 1 FROM drops WHERE drops.ord = seeds.ord AND filter = ?)
 ORDER BY seeds.ord LIMIT ?
 """
 
@@ -44,21 +43,33 @@ def show(
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Show texts whole.")] = False,
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lineages to list.")] = 10,
+    rejected: Annotated[bool, typer.Option("--rejected", help="Count what was rejected, by filter and round.")] = False,
     rejected_by: Annotated[
-        str, typer.Option("--rejected-by", metavar="FILTER", help="List only lineages in which this filter rejected.")
-    ] = "",
+        str | None, typer.Option("--rejected-by", metavar="FILTER", help="Show the texts that this filter rejected.")
+    ] = None,
+    round: Annotated[int | None, typer.Option("--round", min=0, help="Only this round's rejected texts.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rejected texts to show.")] = 10,
+    skip: Annotated[int, typer.Option("--skip", min=0, help="How many of them to leave out first.")] = 0,
 ) -> None:
-    """Look at a run: its sums and its first lineages; or at one lineage with every version, verdict and reason."""
+    """Look at a run: its sums and its first lineages; or at one lineage with every version, verdict and reason.
+
+    What was rejected is on record: --rejected counts it by filter, and --rejected-by shows a filter's texts with the
+    reason, the operator and the text that was rewritten. An outcome such as unreadable counts as a filter.
+    """
+    _check_options(lineage_id, rejected, rejected_by, round)
     with Store(run / DATABASE, read_only=True) as store:
         if lineage_id is not None:
             emit(tree(lineage(store, _find(store, run, lineage_id)), full=full))
             return
+        if rejected:
+            show_counts(store, run)
+            return
+        if rejected_by is not None:
+            show_rejected(store, run, Page(rejected_by, round, limit, skip, full))
+            return
         summary = summarise(store)
         recipe = store.meta("recipe") or {}
-        rows = store.query(_LINEAGES, (rejected_by, rejected_by, rejected_by, lines)).fetchall()
-    if rejected_by and not rows and lines:
-        known = ", ".join(sorted({name for _, name in summary.filters})) or "none"
-        raise UsageError(f"{run}: nothing was rejected by '{rejected_by}' (what did reject: {known})")
+        rows = store.query(_LINEAGES, (lines,)).fetchall()
     if not summary.seeds:
         emit(Text(f"{run}: no seed was taken in, so this run never began; the command that made it says why"))
         return
@@ -66,9 +77,19 @@ def show(
     if rows:
         emit(_table(rows), Text())
     rest = summary.seeds - len(rows)
-    more = f" {rest:,} more: --lines {summary.seeds}." if rest and not rejected_by else ""
+    more = f" {rest:,} more: --lines {summary.seeds}." if rest else ""
     example = rows[0][0] if rows else 0
     emit(Text(f"{more} One with all its versions: {command_line('show', str(run), str(example))}".strip()))
+
+
+def _check_options(lineage_id: str | None, rejected: bool, rejected_by: str | None, round: int | None) -> None:
+    """Stop where options do not go together."""
+    asked = {"LINEAGE": lineage_id is not None, "--rejected": rejected, "--rejected-by": rejected_by is not None}
+    given = [name for name, there in asked.items() if there]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} do not go together; give one of them")
+    if round is not None and rejected_by is None:
+        raise UsageError("--round goes with --rejected-by FILTER")
 
 
 def _find(store: Store, run: Path, wanted: str) -> int:
@@ -147,13 +168,17 @@ def tree(found: Lineage, *, full: bool = False) -> Tree:
 
 def _title(step: Step) -> Text:
     title = Text("seed" if step.round == 0 else f"round {step.round}: {plain(step.operator)}", "bold")
-    return title.append(", ").append_text(_verdict(step.verdict))
+    title.append(", ").append_text(_verdict(step.verdict))
+    for name, score in step.scores.items():
+        title.append(f", {plain(name)} {score:g}", "cyan")
+    return title
 
 
 def _verdict(verdict: Verdict) -> Text:
     if verdict.kept:
         return Text("kept", "green")
-    stage = {"evolve": "while evolving", "dataset": "from the dataset"}.get(verdict.stage, f"at the {verdict.stage}")
+    stages = {"evolve": "while evolving", "lineage": "with its lineage", "dataset": "from the dataset"}
+    stage = stages.get(verdict.stage, f"at the {verdict.stage}")
     return Text(f"rejected {stage} by {plain(verdict.filter)}: {one_line(verdict.reason, 400)}", "red")
 
 

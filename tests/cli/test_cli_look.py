@@ -61,11 +61,56 @@ def test_show_draws_a_lineage_by_number_and_by_id(cli, mixed):
     assert "few-words: it has" in cli("show", "runs/small", rejected).out
 
 
-def test_show_lists_what_a_filter_rejected(cli, mixed):
-    listed = cli("show", "runs/small", "--rejected-by", "few-words", "-n", 99).out
+def test_show_tells_what_a_filter_rejected_with_its_reason_a_page_at_a_time(cli, mixed):
     expected = [order for order, filters, _ in lineages() if "few-words" in filters]
-    assert [int(n) for n in re.findall(r"^ +(\d+)  [0-9a-f]{8}  ", listed, re.MULTILINE)] == expected
+    shown = cli("show", "runs/small", "--rejected-by", "few-words", "--limit", 99).out
+    found = re.findall(r"^ lineage (\d+), round \d, (?:add-constraints|more-steps), at the ", shown, re.MULTILINE)
+    assert sorted({int(order) for order in found}) == expected
     assert 0 < len(expected) < 12
+    assert len(re.findall(r"^ +reason +it has", shown, re.MULTILINE)) == len(found) > 2
+    assert shown.count("parent") >= len(found)
+    assert len(re.findall(r"^ +text ", shown, re.MULTILINE)) == len(found)
+    paged, words = [], ["show", "runs/small", "--rejected-by", "few-words", "--limit", "2"]
+    while words:
+        page = cli(*words).out
+        paged += re.findall(r"^ lineage (\d+), round", page, re.MULTILINE)
+        more = re.search(r"more: \S*evolteacher (.*)$", page, re.MULTILINE)
+        words = shlex.split(more[1]) if more else []
+    assert paged == found
+
+
+def test_show_tells_what_was_rejected_in_one_round(cli, mixed):
+    everything = cli("show", "runs/small", "--rejected-by", "few-words", "--limit", 99).out
+    one = cli("show", "runs/small", "--rejected-by", "few-words", "--limit", 99, "--round", 1).out
+    rows = [re.findall(r"^ lineage \d+, round 1", text, re.MULTILINE) for text in (everything, one)]
+    assert rows[0] == rows[1] != []
+    assert ", round 2" not in one
+    cli("show", "runs/small", "--rejected-by", "few-words", "--round", 0).refused(2, "nothing in round 0", "in round 1")
+    cli("show", "runs/small", "--rejected-by", "few-words", "--skip", 99).refused(2, "--skip 99 leaves none")
+
+
+def test_show_counts_what_was_rejected_and_names_the_nearest(cli, mixed):
+    counts = cli("show", "runs/small", "--rejected")
+    assert counts.code == 0
+    number = int(re.search(r"few-words .* (\d+)$", counts.out, re.MULTILINE)[1])
+    assert number == len(re.findall("^ lineage", cli("show", "runs/small", "--rejected-by", "few-words",
+                                                     "--limit", 99).out, re.MULTILINE))  # fmt: skip
+    missing = cli("show", "runs/small", "--rejected-by", "few-word")
+    missing.refused(2, "nothing was rejected by 'few-word'", "Did you mean 'few-words'", f"few-words {number}")
+    cli("show", "runs/small", 1, "--rejected").refused(2, "LINEAGE and --rejected")
+    cli("show", "runs/small", "--round", 1).refused(2, "--round goes with --rejected-by")
+
+
+def test_outcomes_and_dataset_filters_reject_too(cli, folder):
+    (folder / "recipe.yaml").write_text(
+        RECIPE.replace("scripted}", "{scripted: {rules: [{contains: vowels, step: evolve, reply: 'Here is the task:'}, "
+                       "{contains: reverses, error: refused, reply: not that}]}}}"))  # fmt: skip
+    assert cli("run", "recipe.yaml").code == 0
+    unreadable = cli("show", "runs/small", "--rejected-by", "unreadable").out
+    assert "while evolving" in unreadable
+    assert "came back" in unreadable
+    assert "Here is the task:" in unreadable
+    assert "not that" in cli("show", "runs/small", "--rejected-by", "refused").out
 
 
 def test_long_texts_are_shortened_unless_asked_for_in_full(cli, folder):

@@ -1,0 +1,143 @@
+"""What a replay that may not ask would have to ask: a gate that never sells, and a count of the calls that are left."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from evolteacher.asking import Answerer
+from evolteacher.backend import Backend, Workload
+from evolteacher.batches import Batcher
+from evolteacher.budget import Bought, Till
+from evolteacher.engine import Draw
+from evolteacher.errors import NotStored
+from evolteacher.gate import Gate
+from evolteacher.ledger import Ledger
+from evolteacher.messages import Request, Role
+from evolteacher.pipeline import Check, Pipeline
+from evolteacher.progress import Progress
+from evolteacher.recipe import Recipe
+from evolteacher.store import Store
+
+_ASKS_OF_OPERATORS = """
+SELECT operator, max(asks) FROM (
+    SELECT s.operator, count(DISTINCT r.nth) AS asks FROM steps s JOIN seeds ON seeds.ord = s.ord
+    JOIN replies r ON r.lineage = seeds.id AND r.round = s.round AND r.step = 'evolve' GROUP BY s.ord, s.round)
+GROUP BY operator
+"""
+_ASKS_OF_STEPS = """
+SELECT step, max(asks) FROM (
+    SELECT step, count(DISTINCT nth) AS asks FROM replies WHERE step != 'evolve' GROUP BY lineage, round, step)
+GROUP BY step
+"""
+
+
+class Rest:
+    """Counts the calls that pending lineages have left.
+
+    A lineage that stops at a step needs that call, and those of all later steps and rounds if it is kept throughout:
+    that is the most, each step asking as often as it ever did in the folder. Likely are those whose step has no stored
+    reply yet (what is stored for a step fits as long as the lineage becomes what it was), times the folder's rate of
+    kept evolutions for each round in between.
+
+    Args:
+        recipe: the experiment.
+        store: of the run; its rate is read now.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store) -> None:
+        self._recipe = recipe
+        self._store = store
+        self._draw = Draw(recipe)
+        self._pipeline = Pipeline.of(recipe.filters)
+        self._seen: set[str] = set()
+        self._most: Counter[tuple[Role, str]] = Counter()
+        self._likely: dict[tuple[Role, str], float] = {}
+        tried, kept = store.query("SELECT count(*), total(filter = '') FROM steps WHERE round > 0").fetchone()
+        self._kept = kept / tried if tried else 1.0
+        self._evolving = dict(store.query(_ASKS_OF_OPERATORS).fetchall())
+        self._others = dict(store.query(_ASKS_OF_STEPS).fetchall())
+
+    @property
+    def calls(self) -> dict[tuple[Role, str], tuple[int, float]]:
+        """(role, backend key) -> (calls at most, likely calls)."""
+        return {key: (most, self._likely[key]) for key, most in self._most.items()}
+
+    def add(self, lineage: str, round: int, step: str) -> None:
+        """Count what a lineage has left that stops at a step; only its first stop counts."""
+        if lineage in self._seen:
+            return
+        self._seen.add(lineage)
+        query = "SELECT DISTINCT round, step FROM replies WHERE lineage = ?"
+        stored = set(self._store.query(query, (bytes.fromhex(lineage),)).fetchall())
+        share = 1.0
+        for later in range(round, self._recipe.rounds + 1):
+            steps = self._steps(lineage, later)
+            names = [name for name, _, _ in steps]
+            begun = names.index(step) if later == round and step in names else 0
+            for name, role, backend in steps[begun:]:
+                new = (later, name) not in stored or (later, name) == (round, step)
+                times = self._times(lineage, later, name)
+                self._most[role, backend] += times
+                self._likely[role, backend] = self._likely.get((role, backend), 0.0) + share * new * times
+            if later and self._recipe.on_pruned == "retire":
+                share *= self._kept
+
+    def _steps(self, lineage: str, round: int) -> list[tuple[str, Role, str]]:
+        """Return (step, role, backend key) of what one round may ask, in order."""
+        recipe, pipeline = self._recipe, self._pipeline
+        respond: tuple[str, Role, str] = ("respond", "respond", recipe.backend_of("respond"))
+        if round == 0:
+            first = self._judges(pipeline.seed_instruction, "")
+            answer = [respond] if recipe.seeds.answer == "missing" else []
+            return [*first, *answer, *self._judges(pipeline.seed_response, ":response")]
+        use = self._draw(round, lineage)
+        evolve: tuple[str, Role, str] = ("evolve", "evolve", recipe.backend_of("evolve", use))
+        judges = self._judges(pipeline.instruction, "")
+        return [evolve, *judges, respond, *self._judges(pipeline.response, ":response")]
+
+    def _times(self, lineage: str, round: int, step: str) -> int:
+        """Return how often a step has asked at most, as far as the folder tells; once where it does not."""
+        if step == "evolve":
+            return int(self._evolving.get(self._draw(round, lineage).label, 1))
+        return int(self._others.get(step, 1))
+
+    def _judges(self, checks: tuple[Check, ...], place: str) -> list[tuple[str, Role, str]]:
+        asking = [check.use for check in checks if check.judge is not None]
+        return [(f"filter:{use.label}{place}", "judge", self._recipe.backend_of("judge", use)) for use in asking]
+
+
+class ClosedGate(Gate):
+    """Lets no call out: a lineage that would need one stays pending, and what it has left is counted.
+
+    Args:
+        recipe: the experiment.
+        store: of the run.
+        progress: counters.
+        rest: counts.
+    """
+
+    def __init__(self, recipe: Recipe, store: Store, progress: Progress, rest: Rest) -> None:
+        super().__init__(recipe.concurrency, recipe.limits, Till(Ledger(store), None, {}, {}, progress), progress)
+        self._rest = rest
+
+    async def call(self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None) -> Bought:
+        """Refuse.
+
+        Raises:
+            NotStored: always.
+        """
+        lineage, round, step, _ = request.slot.split("/", 3)
+        self._rest.add(lineage, int(round), step)
+        raise NotStored(f"a reply is needed that is not stored: {step} in round {round}")
+
+
+class ClosedAnswerer(Answerer):
+    """A backend that is only asked what it is, and never opened: no model is loaded, and no key is needed."""
+
+    def __init__(self, key: str, backend: Backend, workload: Workload, gate: Gate) -> None:
+        super().__init__(key, backend, workload, gate)
+        self.batcher = None
+
+    async def ready(self) -> Backend:
+        """Return the backend, closed."""
+        return self.backend
