@@ -8,10 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evolteacher.component import Component
-from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, ReplyFilter, ResponseFilter, TextFilter
+from evolteacher.filter import (
+    DatasetFilter,
+    InstructionFilter,
+    LineageFilter,
+    ReplyFilter,
+    ResponseFilter,
+    TextFilter,
+)
 from evolteacher.messages import NO_REPLY, Message, Prompt, Reply, Role, Sampling, Usage, as_messages
 from evolteacher.operator import Operator
-from evolteacher.record import Evolution, Instruction, Record, text_id
+from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Step, Verdict, text_id
 
 PLAIN = "Write a function that adds two numbers."
 
@@ -163,7 +170,7 @@ async def work(component: Component, specimen: Any, ask: Script) -> Any:
     """Have a component do what it is for, once, on a specimen of its kind."""
     if isinstance(component, Operator):
         return await component.evolve(specimen, ask)
-    assert isinstance(component, RowFilter)
+    assert isinstance(component, RowFilter | LineageFilter)
     return await component.judge(specimen, ask)
 
 
@@ -198,6 +205,8 @@ def _specimens(component: Component, texts: Mapping[str, str]) -> Iterator[tuple
             yield what, Instruction(text)
         elif isinstance(component, TextFilter):
             yield what, text
+        elif isinstance(component, LineageFilter):
+            yield what, lineage(text)
         elif isinstance(component, ReplyFilter):
             yield what, Reply(text, Usage(len(text) // 4, len(text) // 4), model="script")
         elif isinstance(component, InstructionFilter):
@@ -207,10 +216,15 @@ def _specimens(component: Component, texts: Mapping[str, str]) -> Iterator[tuple
         elif isinstance(component, ResponseFilter):
             yield f"{what} for an instruction", record(evolution(PLAIN, text), "def add(a, b): return a + b")
             yield f"{what} for a response", record(evolution(PLAIN, f"{PLAIN} Explain it."), text)
+    yield from _without_text(component)
+
+
+def _without_text(component: Component) -> Iterator[tuple[str, Any]]:
+    """Yield what is odd for another reason than its text."""
     if isinstance(component, ReplyFilter):
         yield "no reply", NO_REPLY
         yield "a reply that was cut", Reply(PLAIN, finish_reason="length")
-    elif isinstance(component, Filter) and "seeds" in component.allowed_on and not isinstance(component, TextFilter):
+    elif isinstance(component, InstructionFilter | ResponseFilter) and "seeds" in component.allowed_on:
         seed = Evolution.of_seed(Instruction(PLAIN))
         yield "a seed", seed if isinstance(component, InstructionFilter) else record(seed, "a + b", NO_REPLY)
 
@@ -225,6 +239,16 @@ def record(made: Evolution, response: str, reply: Reply | None = None, lineage: 
     """Return a row with this response."""
     reply = Reply(response, Usage(30, len(response) // 4), model="script") if reply is None else reply
     return Record(made, response, reply, lineage or text_id(made.parent.text), order, f"trial:{order + 1}")
+
+
+def lineage(text: str) -> Lineage:
+    """Return a lineage of three versions of a text, all kept."""
+    seed = Instruction(text)
+    steps = [Step("seed", 0, seed, Verdict("seed"), Evolution.of_seed(seed), f"Answer: {text}")]
+    for number in (1, 2):
+        made = evolution(steps[-1].parent.text, f"{text} Explain it, part {number}.", number)
+        steps.append(Step("trial", number, made.parent, Verdict("response"), made, f"Part {number}: {text}"))
+    return Lineage(Seed(seed, f"Answer: {text}"), 0, tuple(steps))
 
 
 def dataset(texts: Iterable[str]) -> tuple[Record, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -12,6 +12,7 @@ from evolteacher.component import Component
 from evolteacher.errors import Unreadable, UsageError
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.operator import Operator
+from evolteacher.record import Judgement
 from evolteacher.specimens import TEXTS, Asked, Script, Trial, attempt, specimens
 
 
@@ -80,7 +81,8 @@ def _trial(component: Component, what: str, specimen: object, trial: Trial) -> I
     if isinstance(component, Operator) and not isinstance(trial.result, str):
         yield "result", Fault(f"with {what} evolve() returned {trial.result!r}", "return the new task's text")
     if isinstance(component, Filter) and not isinstance(component, DatasetFilter):
-        if trial.result is not None and not (isinstance(trial.result, str) and trial.result.strip()):
+        found = trial.result.reason if isinstance(trial.result, Judgement) else trial.result
+        if found is not None and not (isinstance(found, str) and found.strip()) and not isinstance(found, Mapping):
             yield (
                 "result",
                 Fault(f"with {what} it returned {trial.result!r}", "return a reason in words, or None to keep"),

@@ -245,7 +245,7 @@ class TestPlugins:
         bases = [
             cls for cls in public if isinstance(cls, type) and issubclass(cls, et.Component) and cls not in abstract
         ]
-        assert len(bases) == 8
+        assert len(bases) == 9
         for base in bases:
             assert re.search(rf"class \w+\(et\.{base.__name__}, name=", read("docs/plugins.md")), base
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
 
 from evolteacher.component import Component
 from evolteacher.filter import DatasetFilter, Filter
-from evolteacher.record import Record
+from evolteacher.record import Judgement, Record
 from evolteacher.specimens import TEXTS, Script, Trial, attempt, dataset, specimens
 from evolteacher.testing.components import AskingChecks, ComponentChecks, Trials, missing
 from evolteacher.testing.harness import describe
@@ -54,7 +55,7 @@ class _RowChecks(_FilterChecks):
         if not rejects:
             self.not_covered("the fixture `rejects` names nothing")
         for each in rejects:
-            if not self.trial(component, each).result:
+            if not _reason(self.trial(component, each).result):
                 self.violated(f"{each!r} was kept")
 
     def test_it_keeps_what_it_should(self, component: Component, keeps: Sequence[Any]) -> None:
@@ -62,7 +63,7 @@ class _RowChecks(_FilterChecks):
         if not keeps:
             self.not_covered("the fixture `keeps` names nothing")
         for each in keeps:
-            if reason := self.trial(component, each).result:
+            if reason := _reason(self.trial(component, each).result):
                 self.violated(f"{each!r} was rejected: {reason}")
 
 
@@ -158,7 +159,16 @@ def _suite(filter: Filter) -> type[Trials]:
     return JudgeConformance if filter.asks() else FilterConformance
 
 
+def _reason(found: Any) -> Any:
+    return found.reason if isinstance(found, Judgement) else found
+
+
 def _check_reason(suite: Trials, trial: Trial, what: str) -> None:
-    reason = trial.result
-    if reason is not None and (not isinstance(reason, str) or not reason.strip()):
-        suite.violated(f"with {what} it returned {reason!r}")
+    found = trial.result.values() if isinstance(trial.result, Mapping) else [trial.result]
+    for each in found:
+        reason = each.reason if isinstance(each, Judgement) else each
+        if reason is not None and (not isinstance(reason, str) or not reason.strip()):
+            suite.violated(f"with {what} it returned {trial.result!r}")
+        score = each.score if isinstance(each, Judgement) else None
+        if score is not None and not math.isfinite(score):
+            suite.violated(f"with {what} it gave the score {score!r}")

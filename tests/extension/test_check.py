@@ -306,7 +306,7 @@ def check(site, tmp_path):
             capture_output=True,
             text=True,
             encoding="utf-8",
-            timeout=60,
+            timeout=200,
         )
         assert done.returncode == code, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr

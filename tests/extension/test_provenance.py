@@ -42,7 +42,7 @@ def run(tmp_path):
             env={**clean, "PYTHONPATH": str(site), "EVOLTEACHER_PLUGINS": "shout"},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=200,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         files = [(tmp_path / "out" / name).read_text(encoding="utf-8") for name in ("recipe.lock.yaml", "README.md")]
