@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from evolteacher.choice import trajectory
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.summary import add_rows, fact_table
 from evolteacher.cli.terminal import command_line, count, emit, one_line, plain, shortened
@@ -47,14 +48,20 @@ def show(
     rejected_by: Annotated[
         str, typer.Option("--rejected-by", metavar="FILTER", help="List only lineages in which this filter rejected.")
     ] = "",
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Show what a bandit chose operators by, block by block.")
+    ] = False,
 ) -> None:
     """Look at a run: its sums and its first lineages; or at one lineage with every version, verdict and reason."""
     with Store(run / DATABASE, read_only=True) as store:
         if lineage_id is not None:
             emit(tree(lineage(store, _find(store, run, lineage_id)), full=full))
             return
-        summary = summarise(store)
         recipe = store.meta("recipe") or {}
+        if weights:
+            emit(_weights(run, recipe, trajectory(store)))
+            return
+        summary = summarise(store)
         rows = store.query(_LINEAGES, (rejected_by, rejected_by, rejected_by, lines)).fetchall()
     if rejected_by and not rows and lines:
         known = ", ".join(sorted({name for _, name in summary.filters})) or "none"
@@ -69,6 +76,24 @@ def show(
     more = f" {rest:,} more: --lines {summary.seeds}." if rest and not rejected_by else ""
     example = rows[0][0] if rows else 0
     emit(Text(f"{more} One with all its versions: {command_line('show', str(run), str(example))}".strip()))
+
+
+def _weights(run: Path, recipe: dict[str, Any], blocks: list[tuple[int, dict[str, Any]]]) -> Table:
+    """Draw a bandit's trajectory: the share of each operator by block, and the evolutions that were known by then."""
+    if not blocks:
+        rule = recipe.get("choose", "nothing yet")
+        raise UsageError(f"{run}: no weights are here: operators are chosen by {rule}, and a bandit alone learns")
+    size = recipe["choose"]["bandit"]["block"]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(" lineages", justify="right", no_wrap=True)
+    for label in blocks[0][1]["shares"]:
+        table.add_column(plain(label), justify="right")
+    table.add_column("kept so far", justify="right")
+    for block, state in blocks:
+        shares = [f"{share:.3f}" for share in state["shares"].values()]
+        tried, kept = (sum(column) for column in zip(*state["seen"].values(), strict=True))
+        table.add_row(f"{block * size:,}-{(block + 1) * size - 1:,}", *shares, f"{kept:,} of {tried:,}")
+    return table
 
 
 def _find(store: Store, run: Path, wanted: str) -> int:
