@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from evolteacher.hookspecs import CommandTable, hookimpl
     from evolteacher.messages import Message, Prompt, RateLimits, Reply, Request, Role, Sampling, Usage
     from evolteacher.money import FREE, Price
-    from evolteacher.operator import Ask, Operator
+    from evolteacher.operator import Ask, Operator, Prepared
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
     from evolteacher.record import (
@@ -73,6 +73,7 @@ __all__ = [
     "Message",
     "Operator",
     "Place",
+    "Prepared",
     "Price",
     "Prompt",
     "RateLimits",
@@ -136,7 +137,7 @@ _MODULES = {
     "hookspecs": ("CommandTable", "hookimpl"),
     "messages": ("Message", "Prompt", "RateLimits", "Reply", "Request", "Role", "Sampling", "Usage"),
     "money": ("FREE", "Price"),
-    "operator": ("Ask", "Operator"),
+    "operator": ("Ask", "Operator", "Prepared"),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
     "record": (

@@ -152,10 +152,11 @@ class Desk:
 
 
 class Memory:
-    """The stored replies of one lineage, read once.
+    """The stored replies of one lineage, read once; those of the run itself where the lineage is an empty text.
 
     Attributes:
         asked: how many of the lineage's asks were not answered from the store.
+        tokens: of all its answers so far, prompts included, wherever they came from.
     """
 
     def __init__(self, desk: Desk, lineage: str) -> None:
@@ -164,7 +165,7 @@ class Memory:
         self.key = bytes.fromhex(lineage)
         self.replies = desk.store.replies(self.key)
         self.forked = desk.forked.replies(self.key) if desk.forked is not None else {}
-        self.asked = 0
+        self.asked = self.tokens = 0
 
 
 @dataclass
@@ -241,6 +242,7 @@ class Asker:
         return stored.reply
 
     def _note(self, place: int, stored: StoredReply) -> None:
+        self.memory.tokens += stored.reply.usage.total_tokens
         if stored.outcome != REPLY:
             self._refusals[place] = CALL_ERRORS[stored.outcome](stored.reply.text)
         rank = (stored.outcome == REPLY, place)

@@ -7,14 +7,13 @@ rounds. What a lineage becomes depends on its seed, the recipe and its own repli
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Any
 
 from evolteacher.asking import Asker, Desk, Memory
+from evolteacher.bandit import Outcome
+from evolteacher.choice import Draw, make_draw
 from evolteacher.errors import (
     BudgetExceeded,
     CallError,
@@ -29,15 +28,14 @@ from evolteacher.events import EvolutionSettled, RoundFinished
 from evolteacher.messages import NO_REPLY, ROLES, Reply, Role
 from evolteacher.operator import Operator
 from evolteacher.pipeline import Check, Pipeline, Subject, filter_fault, read_finding, read_judgements
+from evolteacher.preparing import prepare_operators
 from evolteacher.recipe import Recipe
 from evolteacher.record import (
-    MATERIALS,
     SEED_OPERATOR,
     Evolution,
     Instruction,
     Judgement,
     Lineage,
-    Material,
     Record,
     Seed,
     Stage,
@@ -59,25 +57,6 @@ STREAK = 16
 """Lineages that a worker replays before it lets others run: nothing awaits while all answers come from the store."""
 
 
-class Draw:
-    """Chooses the operator for a lineage and a round, whatever order replies come in.
-
-    The draw is a hash of (recipe seed, round, lineage), so that it is the same on every machine and Python version.
-    """
-
-    def __init__(self, recipe: Recipe) -> None:
-        self._operators = {material: recipe.operators_of(material) for material in MATERIALS}
-        self._sums = {material: list(accumulate(use.weight for use in of)) for material, of in self._operators.items()}
-        self._prefix = f"{recipe.seed}:".encode()
-
-    def __call__(self, round: int, lineage: str, material: Material = "task") -> Use[Operator]:
-        """Return the operator, one that takes what the parent is."""
-        operators, sums = self._operators[material], self._sums[material]
-        digest = hashlib.blake2b(self._prefix + f"{round}:{lineage}".encode(), digest_size=8).digest()
-        point = int.from_bytes(digest, "big") / 2**64 * sums[-1]
-        return operators[min(bisect_right(sums, point), len(operators) - 1)]
-
-
 @dataclass
 class Engine:
     """Takes lineages through the rounds of one recipe.
@@ -88,6 +67,8 @@ class Engine:
         limit: how many of the stored seeds to take.
         settled: told of each settled evolution, where anyone wants to know.
         round_finished: told when the last lineage has left a round.
+        note: told lines for the user.
+        draw: chooses operators; there is one once the operators are prepared.
     """
 
     recipe: Recipe
@@ -95,6 +76,7 @@ class Engine:
     limit: int
     settled: Callable[[EvolutionSettled], None] | None = None
     round_finished: Callable[[RoundFinished], None] | None = None
+    note: Callable[[str], None] = lambda line: None
     draw: Draw = field(init=False)
     pipeline: Pipeline = field(init=False)
     keys: dict[Role, str] = field(init=False)
@@ -103,7 +85,6 @@ class Engine:
 
     def __post_init__(self) -> None:
         """Derive what all lineages share."""
-        self.draw = Draw(self.recipe)
         self.pipeline = Pipeline.of(self.recipe.filters)
         self.keys = {role: self.recipe.backend_of(role) for role in ROLES}
 
@@ -113,15 +94,28 @@ class Engine:
         A fatal error stops all lineages at once; what had settled in each is written before the error is raised. So
         it is when the task is cancelled.
         """
-        seeds = self.desk.store.seeds(self.limit)
-        workers = [asyncio.create_task(self._work(seeds)) for _ in range(min(self._abreast(), self.limit))]
+        workers: list[asyncio.Task[None]] = []
         try:
+            if self.limit and await self._prepare():
+                seeds = self.desk.store.seeds(self.limit)
+                workers += [asyncio.create_task(self._work(seeds)) for _ in range(min(self._abreast(), self.limit))]
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
             await self.desk.stop()
+
+    async def _prepare(self) -> bool:
+        """Prepare the operators; where that is cut short all lineages are pending, and the first says why."""
+        try:
+            operators = await prepare_operators(self.recipe, self.desk, self.keys, self.note)
+        except (BudgetExceeded, NotStored, RetryableError) as error:
+            self.desk.store.write_lineage(0, [], why_pending(error))
+            self.desk.progress.pending += 1
+            return False
+        self.draw = make_draw(self.recipe, operators, self.desk.store)
+        return True
 
     def _abreast(self) -> int:
         """Return how many lineages are worked on at once.
@@ -139,7 +133,8 @@ class Engine:
     async def _work(self, seeds: Iterator[tuple[int, Seed]]) -> None:
         streak, progress, till = 0, self.desk.progress, self.desk.gate.till
         for order, seed in seeds:
-            if till.exhausted:
+            if till.exhausted or not await self.draw.ready(order):
+                self.draw.settle(order, None)
                 return
             lineage = LineageRun(self, order, seed)
             progress.active += 1
@@ -148,6 +143,7 @@ class Engine:
             finally:
                 progress.active -= 1
                 lineage.write()
+            self.draw.settle(order, None if lineage.pending else lineage.outcomes)
             streak = 0 if lineage.memory.asked else streak + 1
             if streak % STREAK == 0:
                 await asyncio.sleep(0)
@@ -223,12 +219,20 @@ class Attempt:
         )  # fmt: skip
 
 
+def why_pending(error: BudgetExceeded | NotStored | RetryableError) -> str:
+    """Say why a lineage is not finished."""
+    if isinstance(error, RetryableError):
+        return clean_text(f"{type(error).__name__}: {error}")[0]
+    return str(error)
+
+
 class LineageRun:
     """One lineage on its way through the rounds.
 
     Attributes:
         rows: the derived rows so far, one a round, round 0 first; with the scores that a choice may go by.
         settled: what each row is made of, and its verdict.
+        outcomes: of the evolutions so far, for the draw to learn from.
         pending: why the lineage is not finished; empty when it is.
     """
 
@@ -240,6 +244,7 @@ class LineageRun:
         self.memory = Memory(engine.desk, self.id)
         self.rows: list[StepRow] = []
         self.settled: list[tuple[Attempt, Verdict]] = []
+        self.outcomes: list[Outcome] = []
         self.pending = "interrupted"
 
     async def run(self) -> None:
@@ -249,11 +254,8 @@ class LineageRun:
             await self._judge_together()
             self.pending = ""
             self.engine.desk.progress.lineages += 1
-        except (BudgetExceeded, NotStored) as error:
-            self.pending = str(error)
-            self.engine.desk.progress.pending += 1
-        except RetryableError as error:
-            self.pending = clean_text(f"{type(error).__name__}: {error}")[0]
+        except (BudgetExceeded, NotStored, RetryableError) as error:
+            self.pending = why_pending(error)
             self.engine.desk.progress.pending += 1
 
     def write(self) -> None:
@@ -267,10 +269,12 @@ class LineageRun:
             return
         parent, depth, parent_round = self.seed.instruction, 0, 0
         for round in range(1, recipe.rounds + 1):
-            asked = self.memory.asked
-            use = self.engine.draw(round, self.id, "task" if depth else recipe.material)
+            asked, tokens = self.memory.asked, self.memory.tokens
+            use = self.engine.draw(round, self.id, self.order, "task" if depth else recipe.material)
             attempt = Attempt(use.label, round, parent, depth + 1, parent_round)
             kept = await self._evolve(attempt, use)
+            gain = self.engine.draw.gain(attempt.scores, self.rows[parent_round].scores)
+            self.outcomes.append(Outcome(use.label, kept * (1.0 + gain), self.memory.tokens - tokens))
             self.engine.leave(round, self.memory.asked > asked)
             if kept and attempt.evolution is not None:
                 parent, depth, parent_round = attempt.evolution.child, depth + 1, round

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable
-from typing import Any, ClassVar, Literal, Protocol, Self
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
 
@@ -45,6 +45,18 @@ class Ask(Protocol):
         ...
 
 
+class Prepared(NamedTuple):
+    """What :meth:`Operator.prepare` came to.
+
+    Attributes:
+        operator: evolves in place of the one that was prepared: of its class, with other values of its options.
+        notes: a line each for the user: what was tried, what was turned down, and why.
+    """
+
+    operator: Operator
+    notes: tuple[str, ...] = ()
+
+
 class Operator(Component):
     """Base of evolution operators.
 
@@ -75,17 +87,20 @@ class Operator(Component):
         """Note whether the class still builds its prompt where a template can replace it; refuse what cannot work.
 
         Raises:
-            TypeError: ``prompt`` or ``read`` is async, ``evolve`` is not, ``markers`` is no tuple of texts, or
-                ``takes`` is none of materials.
+            TypeError: ``prompt`` or ``read`` is async, ``evolve`` or ``prepare`` is not, ``markers`` is no tuple of
+                texts, or ``takes`` is none of materials.
         """
         super().__init_subclass__(name=name, **kwargs)
         if "uses_template" not in cls.__dict__:
             # What overrides evolve() decides, be it this class, a mixin or a parent; it may say so itself.
             nearest = next(c for c in cls.__mro__ if "evolve" in c.__dict__ or "uses_template" in c.__dict__)
             cls.uses_template = nearest.__dict__.get("uses_template", False)
-        for method in ("prompt", "read", "evolve"):
-            if inspect.iscoroutinefunction(getattr(cls, method)) != (method == "evolve"):
-                raise TypeError(f"{cls.__qualname__}: evolve() is async, prompt() and read() are not: mend {method}()")
+        for method in ("prompt", "read", "evolve", "prepare", "preparation"):
+            if inspect.iscoroutinefunction(getattr(cls, method)) != (method in ("evolve", "prepare")):
+                raise TypeError(
+                    f"{cls.__qualname__}: evolve() and prepare() are async, prompt(), read() and preparation() are "
+                    f"not: mend {method}()"
+                )
         markers = cls.__dict__.get("markers", ())
         if not isinstance(markers, tuple | list) or not all(isinstance(marker, str) for marker in markers):
             raise TypeError(f"{cls.__qualname__}: markers is a tuple of texts, not {markers!r}")
@@ -135,3 +150,26 @@ class Operator(Component):
         else:
             reply = await ask(template.render(self.template, instruction=parent.text))
         return reply.text.strip() if self.extract == "whole" else self.read(reply, parent)
+
+    def preparation(self) -> Mapping[Role, int]:
+        """Return how often :meth:`prepare` asks at most, by role; nothing where there is nothing to prepare.
+
+        ``evolteacher plan`` counts these calls. Where there are none, :meth:`prepare` is not called.
+        """
+        return {}
+
+    async def prepare(self, seeds: Sequence[Instruction], ask: Ask) -> Prepared:
+        """Find out, once a run and before its first lineage, what this operator had best be.
+
+        What comes of it is a fact of the run: it is stored, later runs on the folder take it from there, and the
+        options found are written beside the dataset, so that a recipe can pin them. Pure, as :meth:`evolve` is: what
+        is returned follows from the options, the seeds and the replies.
+
+        Args:
+            seeds: the first of the run's, 256 at most.
+            ask: as in :meth:`evolve`; asks whose order depends on which reply came first pass ``key=``.
+
+        Returns:
+            The operator that evolves, ``self`` or a copy with other values of its options, and notes for the user.
+        """
+        return Prepared(self)

@@ -12,6 +12,7 @@ from evolteacher.catalog import Catalog
 from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.errors import MissingExtra
 from evolteacher.history import records, summarise
+from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
@@ -32,6 +33,7 @@ READ_BY_HUBS = ("jsonl", "parquet", "chat", "evol")
 EXPORTS = ("evol", "rounds", "jsonl", "chat", "parquet")
 
 LOCKED_RECIPE = "recipe.lock.yaml"
+PREPARED_OPERATORS = "prepared.yaml"
 CARD = "README.md"
 
 
@@ -81,7 +83,18 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
             write_dataset(records(store), folder / file, format)
     data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
     summary, plugins = summarise(store), stored_plugins(store)
+    _write_prepared(store, folder, recipe)
     _write(folder / CARD, dataset_card(recipe, summary, partial=partial, data_file=data_file, plugins=plugins))
+
+
+def _write_prepared(store: Store, folder: Path, recipe: Recipe) -> None:
+    """Write the operators that the run prepared, as a recipe pins them; nothing where it prepared none."""
+    found = prepared_uses(recipe, store)
+    if found:
+        head = ["What operators found out before the first lineage. In place of theirs in the recipe, it is pinned."]
+        head += [line for _, notes in found for note in notes for line in note.splitlines()]
+        comments = "".join(f"# {line}\n" for line in head)
+        _write(folder / PREPARED_OPERATORS, comments + dump({"operators": [use for use, _ in found]}))
 
 
 def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:

@@ -30,6 +30,7 @@ from evolteacher.limits import Rates
 from evolteacher.messages import ROLES, Role, Usage, as_messages
 from evolteacher.money import Price
 from evolteacher.operator import Operator
+from evolteacher.preparing import preparation_of
 from evolteacher.prices import Dollars, all_prices
 from evolteacher.recipe import Recipe
 from evolteacher.record import Instruction, Seed
@@ -133,7 +134,12 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
     """
     seeds = _read_seeds(recipe, catalog)
     measured = _Measured.of(store) if store is not None else _Measured()
-    calls = [*_evolving(recipe, seeds), *_responding(recipe, seeds), *_judging(recipe, seeds)]
+    calls = [
+        *_preparing(recipe, seeds),
+        *_evolving(recipe, seeds),
+        *_responding(recipe, seeds),
+        *_judging(recipe, seeds),
+    ]
     prices = all_prices(recipe)
     rows = _rows(recipe, calls, measured, prices)
     return Plan(
@@ -229,12 +235,16 @@ class _Measured:
         stored: dict[tuple[str, str], int] = {}
         means = {}
         rows = store.query(
-            "SELECT CASE WHEN step LIKE 'filter:%' THEN 'judge' ELSE step END AS role, backend, count(*), "
-            "sum(outcome = 'reply'), total(prompt_tokens), total(completion_tokens), "
-            "total(1.0 * completion_tokens * completion_tokens) FROM replies GROUP BY role, backend"
+            "SELECT CASE WHEN step LIKE 'filter:%' THEN 'judge' WHEN step LIKE 'prepare:%' THEN 'prepare' "
+            "ELSE step END AS role, backend, count(*), sum(outcome = 'reply'), total(prompt_tokens), "
+            "total(completion_tokens), total(1.0 * completion_tokens * completion_tokens) "
+            "FROM replies GROUP BY role, backend"
         )
-        for role, backend, number, replies, prompt, completion, squares in rows:
-            stored[role, backend] = number
+        for step, backend, number, replies, prompt, completion, squares in rows:
+            role = "evolve" if step == "prepare" else step  # whichever asked there: an operator's preparation did
+            stored[role, backend] = stored.get((role, backend), 0) + number
+            if step == "prepare":
+                continue
             if replies >= MEASURED_FROM and prompt and completion:
                 mean = completion / replies
                 error = math.sqrt(max(0.0, squares / replies - mean**2) / replies)
@@ -267,6 +277,16 @@ def _assumed(recipe: Recipe, why: str) -> _Seeds:
     number = recipe.seeds.limit or SEEDS_ASSUMED
     sample = [Instruction("x" * INSTRUCTION_ASSUMED)]
     return _Seeds(number, number, number * INSTRUCTION_ASSUMED, number * RESPONSE_TOKENS * 4, sample, why)
+
+
+def _preparing(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
+    """Count what operators ask before the first lineage, as if each call were one of its role in a run."""
+    parent = (seeds.length + GROWTH) / CHARACTERS_PER_TOKEN
+    for use in recipe.operators:
+        for role, number in preparation_of(use).items():
+            prompt = parent if role == "respond" else parent + _overhead(use, seeds.sample) / CHARACTERS_PER_TOKEN
+            completion = seeds.response_tokens if role == "respond" else parent
+            yield _Calls(role, recipe.backend_of(role, use), number, prompt, completion, "prepare")
 
 
 def _evolving(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
@@ -424,7 +444,7 @@ def _likely(recipe: Recipe, call: _Calls, measured: _Measured) -> float:
     """Return the calls of a kind if the folder's rates go on."""
     if call.likely is not None:
         return call.likely
-    if measured.kept is None or measured.answered is None or call.stage == "seed":
+    if measured.kept is None or measured.answered is None or call.stage in ("seed", "prepare"):
         return call.number
     share = 1.0
     if recipe.on_pruned == "retire":

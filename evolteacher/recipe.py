@@ -13,9 +13,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, ValidationError, field_validator
 
 from evolteacher.backend import Backend
+from evolteacher.bandit import Bandit, ByBandit
 from evolteacher.catalog import Catalog
 from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
-from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, TextFilter
 from evolteacher.limits import Limits
 from evolteacher.material import check_material
 from evolteacher.messages import ROLES, Role, Sampling
@@ -120,7 +121,9 @@ class Recipe(Section):
         "retire",
         description="retire ends a rejected lineage (Evol-Teacher); retry evolves its parent again (WizardLM).",
     )
-    choose: Literal["weights", "uniform"] = Field("weights", description="How an operator is drawn.")
+    choose: Literal["weights", "uniform", "bandit"] | ByBandit = Field(
+        "weights", description="How an operator is drawn; a bandit follows what each brought so far."
+    )
     operators: Annotated[tuple[Use[Operator], ...], SkipValidation]
     filters: Annotated[tuple[Use[Filter], ...], SkipValidation] = ()
     dataset_filters: Annotated[tuple[Use[DatasetFilter], ...], SkipValidation] = ()
@@ -147,6 +150,11 @@ class Recipe(Section):
         if not _NAME.fullmatch(name):
             raise ValueError(f"use letters, digits, '.', '_' and '-', beginning with a letter or digit, not {name!r}")
         return name
+
+    @field_validator("choose")
+    @classmethod
+    def _spell_bandit(cls, choose: str | ByBandit) -> str | ByBandit:
+        return ByBandit(bandit=Bandit()) if choose == "bandit" else choose
 
     @classmethod
     def load(
@@ -368,6 +376,12 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
         problems.add(("operators",), "every operator has weight 0; at least one must be above 0")
     if recipe is not None and recipe.choose == "uniform" and any(use.weight != 1 for use in operators):
         problems.add(("choose",), "'uniform' ignores the weights that are given; write 'choose: weights'")
+    drawn = sum(use.weight > 0 for use in operators)
+    if recipe is not None and isinstance(recipe.choose, ByBandit) and recipe.choose.bandit.least * drawn > 1:
+        message = f"{drawn} operators cannot each have that share; {1 / drawn:.3g} is the most"
+        problems.add(("choose", "bandit", "least"), message)
+    if recipe is not None and isinstance(recipe.choose, ByBandit) and recipe.choose.bandit.gain is not None:
+        _check_gain(recipe.choose.bandit.gain, data["filters"], problems)
     labels = [(kind, use.label) for kind in ("operators", "filters", "dataset_filters") for use in data[kind]]
     for kind, label in labels:
         taken = (SEED_OPERATOR,) if kind == "operators" else (*CALL_ERRORS, "unreadable")
@@ -378,6 +392,16 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
     _check_backend_names(data, problems)
     if recipe is not None:
         _check_keys(recipe, problems)
+
+
+def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems) -> None:
+    """Find a judge that a bandit goes by and that scores no instruction of this recipe."""
+    able = [use.label for use in filters if isinstance(use.component, InstructionFilter | TextFilter)]
+    if label not in able:
+        problems.add(
+            ("choose", "bandit", "gain"),
+            f"no filter here that judges instructions is called '{label}'.{did_you_mean(label, able)}",
+        )
 
 
 def _check_keys(recipe: Recipe, problems: Problems) -> None:

@@ -163,7 +163,9 @@ async def _replay(store: Store, folder: Path, recipe: Recipe, differs: tuple[str
     samplings = {role: recipe.sampling.of(role) for role in ROLES}
     workload = Workload(recipe.concurrency, max(s.max_tokens for s in samplings.values()), store.longest_seed())
     answerers = {key: ClosedAnswerer(key, use.component, workload, gate) for key, use in recipe.backends.items()}
-    await Engine(recipe, Desk(store, gate, dict(answerers), samplings, progress), seeds).run()
+    engine = Engine(recipe, Desk(store, gate, dict(answerers), samplings, progress), seeds)
+    rest.follow(engine)
+    await engine.run()
     drop_rows(store, recipe, progress)
     snapshot(store, "after")
     summary = summarise(store)

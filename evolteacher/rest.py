@@ -8,15 +8,17 @@ from evolteacher.asking import Answerer
 from evolteacher.backend import Backend, Workload
 from evolteacher.batches import Batcher
 from evolteacher.budget import Bought, Till
-from evolteacher.engine import Draw
+from evolteacher.engine import Engine
 from evolteacher.errors import NotStored
 from evolteacher.gate import Gate
 from evolteacher.ledger import Ledger
 from evolteacher.messages import Request, Role
+from evolteacher.operator import Operator
 from evolteacher.pipeline import Check, Pipeline
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
+from evolteacher.use import Use
 
 _ASKS_OF_OPERATORS = """
 SELECT operator, max(asks) FROM (
@@ -47,9 +49,10 @@ class Rest:
     def __init__(self, recipe: Recipe, store: Store) -> None:
         self._recipe = recipe
         self._store = store
-        self._draw = Draw(recipe)
+        self._engine: Engine | None = None
         self._pipeline = Pipeline.of(recipe.filters)
         self._seen: set[str] = set()
+        self._orders: dict[str, int] = {}
         self._most: Counter[tuple[Role, str]] = Counter()
         self._likely: dict[tuple[Role, str], float] = {}
         tried, kept = store.query("SELECT count(*), total(filter = '') FROM steps WHERE round > 0").fetchone()
@@ -62,13 +65,25 @@ class Rest:
         """(role, backend key) -> (calls at most, likely calls)."""
         return {key: (most, self._likely[key]) for key, most in self._most.items()}
 
+    def follow(self, engine: Engine) -> None:
+        """Choose operators as this engine does."""
+        self._engine = engine
+
     def add(self, lineage: str, round: int, step: str) -> None:
         """Count what a lineage has left that stops at a step; only its first stop counts."""
         if lineage in self._seen:
             return
+        if not self._orders:
+            self._orders = {id.hex(): order for order, id in self._store.query("SELECT ord, id FROM seeds")}
         self._seen.add(lineage)
         query = "SELECT DISTINCT round, step FROM replies WHERE lineage = ?"
         stored = set(self._store.query(query, (bytes.fromhex(lineage),)).fetchall())
+        together = self._together()
+        names = [name for name, _, _ in together]
+        for name, role, backend in together[names.index(step) if step in names else 0 :]:
+            self._count(role, backend, self._times(lineage, 0, name), float((0, name) not in stored or name == step))
+        if step in names:
+            return
         share = 1.0
         for later in range(round, self._recipe.rounds + 1):
             steps = self._steps(lineage, later)
@@ -77,10 +92,23 @@ class Rest:
             for name, role, backend in steps[begun:]:
                 new = (later, name) not in stored or (later, name) == (round, step)
                 times = self._times(lineage, later, name)
-                self._most[role, backend] += times
-                self._likely[role, backend] = self._likely.get((role, backend), 0.0) + share * new * times
+                self._count(role, backend, times, share * new)
             if later and self._recipe.on_pruned == "retire":
                 share *= self._kept
+
+    def _count(self, role: Role, backend: str, times: int, share: float) -> None:
+        self._most[role, backend] += times
+        self._likely[role, backend] = self._likely.get((role, backend), 0.0) + share * times
+
+    def _together(self) -> list[tuple[str, Role, str]]:
+        """Return (step, role, backend key) of what is asked once a lineage has left its rounds."""
+        uses = self._pipeline.lineage
+        return [(f"filter:{use.label}:lineage", "judge", self._recipe.backend_of("judge", use)) for use in uses]
+
+    def _use(self, lineage: str, round: int) -> Use[Operator]:
+        """Return the operator of a round, as if all rounds before it were kept."""
+        assert self._engine is not None
+        return self._engine.draw(round, lineage, self._orders[lineage], self._recipe.material if round == 1 else "task")
 
     def _steps(self, lineage: str, round: int) -> list[tuple[str, Role, str]]:
         """Return (step, role, backend key) of what one round may ask, in order."""
@@ -88,9 +116,9 @@ class Rest:
         respond: tuple[str, Role, str] = ("respond", "respond", recipe.backend_of("respond"))
         if round == 0:
             first = self._judges(pipeline.seed_instruction, "")
-            answer = [respond] if recipe.seeds.answer == "missing" else []
+            answer = [respond] if recipe.answers_seeds else []
             return [*first, *answer, *self._judges(pipeline.seed_response, ":response")]
-        use = self._draw(round, lineage)
+        use = self._use(lineage, round)
         evolve: tuple[str, Role, str] = ("evolve", "evolve", recipe.backend_of("evolve", use))
         judges = self._judges(pipeline.instruction, "")
         return [evolve, *judges, respond, *self._judges(pipeline.response, ":response")]
@@ -98,7 +126,7 @@ class Rest:
     def _times(self, lineage: str, round: int, step: str) -> int:
         """Return how often a step has asked at most, as far as the folder tells; once where it does not."""
         if step == "evolve":
-            return int(self._evolving.get(self._draw(round, lineage).label, 1))
+            return int(self._evolving.get(self._use(lineage, round).label, 1))
         return int(self._others.get(step, 1))
 
     def _judges(self, checks: tuple[Check, ...], place: str) -> list[tuple[str, Role, str]]:
@@ -127,7 +155,8 @@ class ClosedGate(Gate):
             NotStored: always.
         """
         lineage, round, step, _ = request.slot.split("/", 3)
-        self._rest.add(lineage, int(round), step)
+        if lineage:  # what is asked for the run itself comes before any lineage
+            self._rest.add(lineage, int(round), step)
         raise NotStored(f"a reply is needed that is not stored: {step} in round {round}")
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from evolteacher.asking import Answerer, Desk
 from evolteacher.backend import Workload
+from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
 from evolteacher.engine import Engine
@@ -211,7 +212,10 @@ class Run:
                 if answerers[key].batcher is not None:
                     self.note(f"{use.written} answers in provider batches: each step of a round waits for its batch")
             desk = Desk(store, gate, answerers, samplings, self.progress, forked)
-            engine = Engine(recipe, desk, seeds)
+            engine = Engine(recipe, desk, seeds, note=self.note)
+            if isinstance(recipe.choose, ByBandit):
+                size = recipe.choose.bandit.block
+                self.note(f"a bandit chooses operators: lineages go in blocks of {size:,}, two at once at most")
             if self.catalog.observed("evolution_settled"):
                 engine.settled = self._settled
             engine.round_finished = self._round_finished

@@ -207,6 +207,11 @@ class Store:
         row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
+    def metas(self, prefix: str) -> dict[str, Any]:
+        """Return the stored facts about the run whose keys begin so."""
+        rows = self._db.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
+        return {key: json.loads(value) for key, value in rows}
+
     def set_meta(self, key: str, value: Any) -> None:
         """Store a fact about the run as JSON."""
         with self._guard():

@@ -149,6 +149,7 @@ def dataset_bytes(folder):
 
 
 if __name__ == "__main__":
-    seeds, out, latency = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    backends = {"evolve": {"logged": {"latency": [0, latency]}}}
-    asyncio.run(arun(recipe(seeds, backends=backends), out, catalog=catalog()))
+    seeds, out, latency, *changes = sys.argv[1:]
+    backends = {"evolve": {"logged": {"latency": [0, float(latency)]}}}
+    changed = json.loads(changes[0]) if changes else {}
+    asyncio.run(arun(recipe(seeds, backends=backends, **changed), out, catalog=catalog()))

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 
 import evolteacher as et
 from evolteacher import cli, errors, hookspecs, testing
+from evolteacher.bandit import Bandit
 from evolteacher.catalog import FIRST_PARTY, Catalog
 from evolteacher.component import RESERVED
 from evolteacher.limits import Limits
@@ -325,6 +326,8 @@ def keys(model, prefix=""):
         if not field.exclude:
             found[prefix + name] = field
             inner = field.annotation
+            if inner == Recipe.model_fields["choose"].annotation:
+                found.update(keys(Bandit, f"{prefix}{name}.bandit."))
             if inner == Budget | None:
                 inner = Budget
             if isinstance(inner, type) and issubclass(inner, Section | Limits | Budget):

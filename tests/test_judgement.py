@@ -17,7 +17,7 @@ from evolteacher.recipe import Recipe
 from evolteacher.store import Store
 
 
-class Length(et.TextFilter, name="length"):
+class Characters(et.TextFilter, name="characters"):
     """Score a text by its characters."""
 
     most: int = 10_000
@@ -79,7 +79,7 @@ SEEN: list = []
 class Mine:
     @et.hookimpl
     def register_filters(self):
-        return [Length, Marks, Answer, Odd, Joint]
+        return [Characters, Marks, Answer, Odd, Joint]
 
 
 def recipe_of(tmp_path, *filters, rules=(), seeds=2, rounds=2, **more):
@@ -121,37 +121,37 @@ def verdicts(tmp_path):
 
 
 def test_scores_are_stored_by_label_and_place_and_come_back_from_the_folder(tmp_path):
-    go(tmp_path, "length", {"marks": {"as": "hard"}}, "answer", seeds=1)
+    go(tmp_path, "characters", {"marks": {"as": "hard"}}, "answer", seeds=1)
     found = scores(tmp_path)
     assert found[0] == {}
-    assert [list(found[round]) for round in (1, 2)] == [["length", "hard", "length:response", "answer"]] * 2
+    assert [list(found[round]) for round in (1, 2)] == [["characters", "hard", "characters:response", "answer"]] * 2
     with Store(tmp_path / "run" / "run.db", read_only=True) as store:
         step = lineage(store, 0).steps[1]
         assert step.scores == found[1]
-        assert step.scores["length"] == len(step.evolution.child.text)
-        assert step.scores["length:response"] == len(step.response)
+        assert step.scores["characters"] == len(step.evolution.child.text)
+        assert step.scores["characters:response"] == len(step.response)
         assert step.scores["hard"] == 7.5
         assert [record.scores for record in records(store, 1)] == [found[1]]
         assert [record.scores for record in lineage(store, 0).records()][1] == found[1]
     # A filter of the response is shown what its instruction scored.
-    assert SEEN[0] == {name: found[1][name] for name in ("length", "hard")}
+    assert SEEN[0] == {name: found[1][name] for name in ("characters", "hard")}
 
 
 def test_a_seed_is_scored_where_the_recipe_says_so(tmp_path):
-    go(tmp_path, {"length": {"on": ["instruction", "seeds"]}}, {"marks": {"on": ["instruction", "seeds"]}})
+    go(tmp_path, {"characters": {"on": ["instruction", "seeds"]}}, {"marks": {"on": ["instruction", "seeds"]}})
     found = scores(tmp_path)
-    assert list(found[0]) == ["length", "marks", "length:response"]
-    assert list(found[1]) == ["length", "marks"]
+    assert list(found[0]) == ["characters", "marks", "characters:response"]
+    assert list(found[1]) == ["characters", "marks"]
 
 
 def test_the_score_of_a_rejected_step_stays_and_show_prints_it(tmp_path):
-    go(tmp_path, {"length": {"most": 3}})
-    assert verdicts(tmp_path)[1] == (1, "instruction", "length", "too long")
-    assert list(scores(tmp_path)[1]) == ["length"]
+    go(tmp_path, {"characters": {"most": 3}})
+    assert verdicts(tmp_path)[1] == (1, "instruction", "characters", "too long")
+    assert list(scores(tmp_path)[1]) == ["characters"]
     with Store(tmp_path / "run" / "run.db", read_only=True) as store:
         drawn = tree(lineage(store, 0))
     title = drawn.children[0].children[0].label.renderables[0].plain
-    assert title.endswith(f"length: too long, length {scores(tmp_path)[1]['length']:g}")
+    assert title.endswith(f"characters: too long, length {scores(tmp_path)[1]['length']:g}")
 
 
 @pytest.mark.parametrize(
@@ -170,10 +170,10 @@ def test_an_empty_reason_rejects(tmp_path):
 
 
 def test_a_lineage_filter_sees_all_versions_once_and_rejects_rows_but_no_evolution(tmp_path):
-    result = go(tmp_path, "length", {"joint": {"reject_from": 1}})
+    result = go(tmp_path, "characters", {"joint": {"reject_from": 1}})
     assert len(SEEN) == 2
     assert [(round, kept) for round, kept, _ in SEEN[0]] == [(0, True), (1, True), (2, True)]
-    assert set(SEEN[0][1][2]) == {"length", "length:response"}
+    assert set(SEEN[0][1][2]) == {"characters", "characters:response"}
     assert [row[1:] for row in verdicts(tmp_path)] == [
         ("seed", "", ""), ("lineage", "joint", "too late"), ("lineage", "joint", "too late")
     ]  # fmt: skip
@@ -216,7 +216,7 @@ def test_a_refusal_of_a_lineage_filter_rejects_the_rows_that_it_may(tmp_path):
 
 
 def test_a_lineage_with_nothing_kept_asks_nothing(tmp_path):
-    go(tmp_path, {"length": {"most": 1, "on": ["instruction", "seeds"]}}, "joint")
+    go(tmp_path, {"characters": {"most": 1, "on": ["instruction", "seeds"]}}, "joint")
     assert SEEN == []
 
 

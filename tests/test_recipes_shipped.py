@@ -19,6 +19,7 @@ from evolteacher.recipe import Recipe
 from evolteacher.shipped import recipe_names, shipped_folder
 
 NAMES = [
+    "auto-evol",
     "evol-teacher",
     "mixed",
     "oss-instruct",
@@ -49,7 +50,7 @@ def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {use.label: use.on for use in recipe.filters}
 
 
-def test_eight_recipes_ship(catalog):
+def test_nine_recipes_ship(catalog):
     assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == NAMES
     assert set(NAMES) <= set(recipe_names(catalog))
 
@@ -218,6 +219,20 @@ def test_quickstarts_answers_are_right():
     database.close()
     (listing,) = [row for row in rows if row["input"].startswith("[x * y")]
     assert listing["output"].startswith(str(eval(listing["input"])) + "\n")
+
+
+def test_auto_evol_optimises_on_a_few_and_pins_what_its_comment_says(catalog, tmp_path: Path):
+    recipe = Recipe.load("auto-evol", catalog=catalog)
+    (use,) = recipe.operators
+    assert use.component.preparation() == {"evolve": 34, "respond": 20}
+    comment = re.search(r"#   operators:\n(?:#  .*\n)+", text_of("auto-evol")).group()
+    operators = YAML(typ="safe").load(re.sub("(?m)^#   ", "", comment))["operators"]
+    plain = {**recipe.to_plain(), "operators": operators}
+    (pinned,) = Recipe.from_dict(plain, catalog=catalog).operators
+    assert pinned.component.method.startswith("1. Find what") and pinned.component.preparation() == {}
+    result = et.run(recipe.changed(backend="scripted", catalog=catalog), tmp_path / "run")
+    assert (result.pending, result.summary.seeds) == (0, 12) and result.records > 12
+    assert (tmp_path / "run" / "prepared.yaml").exists()
 
 
 def test_quickstart_runs_to_its_end_with_scripted_answers(tmp_path: Path):

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from evolteacher.choice import trajectory
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.rejects import Page, show_counts, show_rejected
 from evolteacher.cli.summary import add_rows, fact_table
@@ -50,6 +51,9 @@ def show(
     round: Annotated[int | None, typer.Option("--round", min=0, help="Only this round's rejected texts.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many rejected texts to show.")] = 10,
     skip: Annotated[int, typer.Option("--skip", min=0, help="How many of them to leave out first.")] = 0,
+    weights: Annotated[
+        bool, typer.Option("--weights", help="Show what a bandit chose operators by, block by block.")
+    ] = False,
 ) -> None:
     """Look at a run: its sums and its first lineages; or at one lineage with every version, verdict and reason.
 
@@ -67,8 +71,11 @@ def show(
         if rejected_by is not None:
             show_rejected(store, run, Page(rejected_by, round, limit, skip, full))
             return
-        summary = summarise(store)
         recipe = store.meta("recipe") or {}
+        if weights:
+            emit(_weights(run, recipe, trajectory(store)))
+            return
+        summary = summarise(store)
         rows = store.query(_LINEAGES, (lines,)).fetchall()
     if not summary.seeds:
         emit(Text(f"{run}: no seed was taken in, so this run never began; the command that made it says why"))
@@ -90,6 +97,24 @@ def _check_options(lineage_id: str | None, rejected: bool, rejected_by: str | No
         raise UsageError(f"{' and '.join(given)} do not go together; give one of them")
     if round is not None and rejected_by is None:
         raise UsageError("--round goes with --rejected-by FILTER")
+
+
+def _weights(run: Path, recipe: dict[str, Any], blocks: list[tuple[int, dict[str, Any]]]) -> Table:
+    """Draw a bandit's trajectory: the share of each operator by block, and the evolutions that were known by then."""
+    if not blocks:
+        rule = recipe.get("choose", "nothing yet")
+        raise UsageError(f"{run}: no weights are here: operators are chosen by {rule}, and a bandit alone learns")
+    size = recipe["choose"]["bandit"]["block"]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(" lineages", justify="right", no_wrap=True)
+    for label in blocks[0][1]["shares"]:
+        table.add_column(plain(label), justify="right")
+    table.add_column("kept so far", justify="right")
+    for block, state in blocks:
+        shares = [f"{share:.3f}" for share in state["shares"].values()]
+        tried, kept = (sum(column) for column in zip(*state["seen"].values(), strict=True))
+        table.add_row(f"{block * size:,}-{(block + 1) * size - 1:,}", *shares, f"{kept:,} of {tried:,}")
+    return table
 
 
 def _find(store: Store, run: Path, wanted: str) -> int:

@@ -47,6 +47,17 @@ def test_show_sums_a_run_up_and_lists_its_lineages(cli, mixed):
     assert len(re.findall(r"^ +\d+  [0-9a-f]{8}  ", cli("show", "runs/small", "-n", 12).out, re.MULTILINE)) == 12
 
 
+def test_show_weights_prints_the_shares_block_by_block(cli, folder, mixed):
+    bandit = "choose={bandit: {block: 3, cost: 0}}"
+    assert cli("run", "recipe.yaml", "--out", "learned", "--set", bandit).code == 0
+    result = cli("show", "learned", "--weights")
+    assert result.code == 0 and "add-constraints" in result.out
+    rows = re.findall(r"^ *(\d+)-(\d+) +(0\.\d{3}) +(0\.\d{3}) +(\d+) of (\d+)$", result.out, re.MULTILINE)
+    assert [row[:2] for row in rows] == [("0", "2"), ("3", "5"), ("6", "8"), ("9", "11")]
+    assert rows[0][2:] == ("0.500", "0.500", "0", "0") and int(rows[3][5]) > int(rows[2][5]) > 0
+    cli("show", "runs/small", "--weights").refused(2, "operators are chosen by weights, and a bandit alone learns")
+
+
 def test_show_draws_a_lineage_by_number_and_by_id(cli, mixed):
     rejected = next(order for order, filters, _ in lineages() if "few-words" in filters)
     kept = next(order for order, filters, tried in lineages() if filters == "," and tried == 2)
