@@ -36,6 +36,9 @@ from evolteacher.store import REPLY, NewReply, Slot, Store, StoredReply
 
 T = TypeVar("T")
 
+Outcome = asyncio.Future[StoredReply]
+"""Of a call, for whoever waits for it."""
+
 
 class Answerer:
     """One backend of a run, opened when it is first asked: a run that is all replay loads no model and needs no key.
@@ -138,11 +141,30 @@ class Desk:
     forked: Store | None = None
     purchases: set[asyncio.Task[StoredReply]] = field(default_factory=set)
 
-    def forget(self, purchase: asyncio.Task[StoredReply]) -> None:
-        """Drop a call that has ended."""
-        self.purchases.discard(purchase)
-        if not purchase.cancelled():
-            purchase.exception()  # looked at: its lineage may have been stopped meanwhile, and asyncio would complain
+    def buy(self, buying: Coroutine[Any, Any, StoredReply]) -> tuple[asyncio.Task[StoredReply], Outcome]:
+        """Begin a call; return it, and what is to be awaited of it: to cancel that leaves the call alone.
+
+        As ``asyncio.shield`` does, with one callback for each call in place of two and a wake-up.
+        """
+        purchase = asyncio.create_task(buying)
+        self.purchases.add(purchase)
+        outcome: Outcome = purchase.get_loop().create_future()
+
+        def end(purchase: asyncio.Task[StoredReply]) -> None:
+            self.purchases.discard(purchase)
+            # Looked at in any case: its lineage may have been stopped meanwhile, and asyncio would complain.
+            error = None if purchase.cancelled() else purchase.exception()
+            if outcome.done():
+                return
+            if purchase.cancelled():
+                outcome.cancel()
+            elif error is not None:
+                outcome.set_exception(error)
+            else:
+                outcome.set_result(purchase.result())
+
+        purchase.add_done_callback(end)
+        return purchase, outcome
 
     async def stop(self) -> None:
         """Give up the calls in flight, so that nothing is written once the run has ended."""
@@ -232,11 +254,9 @@ class Asker:
         elif (stored := self._from_fork(slot, request, answerer)) is not None:
             self._note(place, stored)
         else:
-            purchase = asyncio.create_task(self._buy(place, slot, request, answerer))
+            purchase, outcome = desk.buy(self._buy(place, slot, request, answerer))
             self._purchases.append(purchase)
-            desk.purchases.add(purchase)
-            purchase.add_done_callback(desk.forget)
-            stored = await asyncio.shield(purchase)
+            stored = await outcome
         if stored.outcome != REPLY:
             raise self._refusals[place]
         return stored.reply
@@ -286,8 +306,9 @@ class Asker:
         """Wait for all answers; raise where one could not be bought, since that is no verdict of the plugin's."""
         if self._begun < len(self._places):
             await asyncio.sleep(0)  # a task that was created and has not begun: a replay does not pause, as a call does
-        outcomes = await asyncio.gather(*self._purchases, return_exceptions=True)
-        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if not all(purchase.done() for purchase in self._purchases):
+            await asyncio.gather(*self._purchases, return_exceptions=True)
+        failures = [failure for purchase in self._purchases if (failure := _failure(purchase)) is not None]
         for failure in sorted(failures, key=lambda failure: isinstance(failure, RetryableError)):
             raise failure
 
@@ -352,3 +373,8 @@ class Asker:
         stored = memory.replies[slot] = StoredReply(row, outcome, reply)
         self._note(place, stored)
         return stored
+
+
+def _failure(purchase: asyncio.Task[StoredReply]) -> BaseException | None:
+    """Return why a call that has ended has no outcome; None where it has one."""
+    return asyncio.CancelledError() if purchase.cancelled() else purchase.exception()

@@ -32,21 +32,42 @@ def worst_case(request: Request) -> Usage:
 
 @dataclass(slots=True)
 class Hold:
-    """What is set aside for one call.
+    """What is set aside for one call. Its worst case is worked out when somebody asks: without a budget few do.
 
     Attributes:
         backend: key of the recipe's backend.
-        slot: of the request.
-        tokens: at the worst.
-        usd: at the worst; 0 where no price is known.
+        request: what is asked.
+        price: of the backend, where one is known.
         row: in ``charges``; None while none is written.
     """
 
     backend: str
-    slot: str
-    tokens: int
-    usd: float
+    request: Request
+    price: Price | None
     row: int | None = None
+    _worst: Usage | None = None
+
+    @property
+    def slot(self) -> str:
+        """Of the request."""
+        return self.request.slot
+
+    @property
+    def worst(self) -> Usage:
+        """The most tokens that the call can come to."""
+        if self._worst is None:
+            self._worst = worst_case(self.request)
+        return self._worst
+
+    @property
+    def tokens(self) -> int:
+        """At the worst."""
+        return self.worst.total_tokens
+
+    @property
+    def usd(self) -> float:
+        """At the worst; 0 where no price is known."""
+        return self.price.cost(self.worst) if self.price is not None else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +128,7 @@ class Till:
         Raises:
             BudgetExceeded: it does not fit, and nothing is in flight that could give anything back.
         """
-        worst = worst_case(request)
-        price = self._prices.get(backend)
-        hold = Hold(backend, request.slot, worst.total_tokens, price.cost(worst) if price is not None else 0.0)
+        hold = Hold(backend, request, self._prices.get(backend))
         if self._budget is None:
             return hold
         while not self._fits(hold):

@@ -7,7 +7,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from importlib.metadata import EntryPoint, entry_points
+from functools import lru_cache
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -297,7 +298,13 @@ def _first_party_first(point: EntryPoint) -> tuple[bool, str, str]:
 
 
 def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return (point.dist.name, point.dist.version) if point.dist else ("", "")
+    return _named(point.dist) if point.dist else ("", "")
+
+
+@lru_cache(maxsize=64)
+def _named(distribution: Distribution) -> tuple[str, str]:
+    """Return a distribution's name and version: both are parsed from its metadata each time they are asked for."""
+    return distribution.name, distribution.version
 
 
 def _reason(error: BaseException) -> str:

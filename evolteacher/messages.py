@@ -13,6 +13,10 @@ Role = Literal["evolve", "respond", "judge"]
 
 ROLES: tuple[Role, ...] = ("evolve", "respond", "judge")
 
+# Each call is written twice, as what its fingerprint is of and for the store: json.dumps makes an encoder each time.
+_packed = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+_readable = json.JSONEncoder(ensure_ascii=False).encode
+
 
 @dataclass(frozen=True, slots=True)
 class Message:
@@ -122,8 +126,7 @@ class Request:
             [[message.role, message.content] for message in self.messages],
             [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.stop, sampling.seed],
         ]
-        packed = json.dumps(parts, ensure_ascii=True, separators=(",", ":"))
-        return hashlib.blake2b(packed.encode("ascii"), digest_size=16).digest()
+        return hashlib.blake2b(_packed(parts).encode("ascii"), digest_size=16).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +184,4 @@ NO_REPLY = Reply(text="", finish_reason="none")
 
 def messages_to_json(messages: Iterable[Message]) -> str:
     """Write messages as a JSON list of ``{"role": …, "content": …}``."""
-    return json.dumps([{"role": m.role, "content": m.content} for m in messages], ensure_ascii=False)
+    return _readable([{"role": m.role, "content": m.content} for m in messages])

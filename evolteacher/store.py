@@ -324,10 +324,12 @@ class Store:
     def write_lineage(self, order: int, steps: list[StepRow], pending: str) -> None:
         """Rewrite what is derived of a lineage, in one transaction; nothing is written where nothing changed."""
         digest = hashlib.blake2b(repr((steps, pending)).encode("utf-8"), digest_size=16).digest()
-        if self.lineage_digest(order) == digest:
+        stored = self.lineage_digest(order)
+        if stored == digest:
             return
         with self.transaction():
-            self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
+            if stored is not None:
+                self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
             rows = [(step[0], order, *step[1:-1], json.dumps(step.scores) if step.scores else "{}") for step in steps]
             self._db.executemany(_INSERT_STEP, rows)
             self._db.execute("INSERT OR REPLACE INTO lineages VALUES (?, ?, ?)", (order, digest, pending))
@@ -348,8 +350,10 @@ class Store:
 
     def write(self, sql: str, values: tuple[Any, ...] = ()) -> int:
         """Commit one statement; return the row that it inserted last. The schema is this module's."""
-        with self._guard():
+        try:
             return self._db.execute(sql, values).lastrowid or 0
+        except sqlite3.DatabaseError as error:
+            raise RunError(_explain(self.path, error)) from error
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:

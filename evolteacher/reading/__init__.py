@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from evolteacher.errors import Unreadable
@@ -91,12 +92,23 @@ def read_rewritten(answer: str, parent: str, markers: Sequence[str] = ()) -> str
 def _without_cut_marker(answer: str, markers: Sequence[str]) -> str:
     """Drop the beginning of a marker, where a length limit cut the answer within one."""
     end = answer[-80:].rstrip().lower()
-    # Only of markers that no sentence ends with: "###" and "</har", not "The".
+    beginnings = _beginnings(tuple(markers))
+    if end.endswith(tuple(beginnings)):
+        return answer.rstrip()[: -next(size for beginning, size in beginnings.items() if end.endswith(beginning))]
+    return answer
+
+
+@lru_cache(maxsize=256)
+def _beginnings(markers: tuple[str, ...]) -> dict[str, int]:
+    """Each beginning of a marker in lower case, the longer ones of a marker first, and its length in the marker.
+
+    Only of markers that no sentence ends with: "###" and "</har", not "The".
+    """
+    found: dict[str, int] = {}
     for marker in (marker for marker in markers if not marker[:1].isalnum()):
         for size in range(len(marker) - 1, 2, -1):
-            if end.endswith(marker[:size].lower()):
-                return answer.rstrip()[:-size]
-    return answer
+            found.setdefault(marker[:size].lower(), size)
+    return found
 
 
 def _announces(text: str) -> bool:
@@ -107,14 +119,7 @@ def _announces(text: str) -> bool:
 
 def _parts(answer: str, markers: Sequence[str]) -> list[_Part]:
     """Split an answer at the operator's markers, at tags like them, and at headings."""
-    kinds = _marker_kinds(markers)
-    # "### New Task" announces; "### New Task Ideas" is another heading.
-    ends = r"(?=[ \t]*(?:[:#*\r\n]|$))"
-    literal = "|".join(
-        re.escape(marker) + (ends if marker[-1].isalnum() else "") for marker in sorted(kinds, key=len, reverse=True)
-    )
-    tags = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in TAGS)
-    splitter = re.compile(f"(?P<marker>{literal})|{tags}" if literal else tags, re.I)
+    kinds, splitter = _splitter(tuple(markers))
     parts: list[_Part] = []
     kind: Kind = "lead"
     start = 0
@@ -124,6 +129,19 @@ def _parts(answer: str, markers: Sequence[str]) -> list[_Part]:
         kind, start = tagged or kinds.get(found[0].lower(), "after"), found.end()
     parts += _split_at_headings(kind, answer[start:])
     return parts
+
+
+@lru_cache(maxsize=256)
+def _splitter(markers: tuple[str, ...]) -> tuple[dict[str, Kind], re.Pattern[str]]:
+    """What each marker announces, and the pattern that finds all of them, and tags like them; of one operator, once."""
+    kinds = _marker_kinds(markers)
+    # "### New Task" announces; "### New Task Ideas" is another heading.
+    ends = r"(?=[ \t]*(?:[:#*\r\n]|$))"
+    literal = "|".join(
+        re.escape(marker) + (ends if marker[-1].isalnum() else "") for marker in sorted(kinds, key=len, reverse=True)
+    )
+    tags = "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in TAGS)
+    return kinds, re.compile(f"(?P<marker>{literal})|{tags}" if literal else tags, re.I)
 
 
 def _marker_kinds(markers: Sequence[str]) -> dict[str, Kind]:

@@ -27,7 +27,8 @@ class Counters:
     - ``first_request``, ``last_answer``: by :func:`time.monotonic`, which the processes of one machine share.
     - ``accepted``: chat requests that no limit, key or model turned away. ``accepted_by_second`` and
       ``accepted_by_window``: the same by whole seconds, and by windows, since the first request.
-    - ``distinct``: distinct chat requests, by their messages.
+    - ``chats``: chat requests that could be read, lines of batches included. ``distinct``: as many of them as have
+      messages of their own.
     - ``batches``: batches created. ``batch_lines``: what became of their lines, by name: ``ok``, a fault, ``400`` and
       the like, ``batch_expired``, ``batch_cancelled``. Each line that was worked on counts as asked in ``requests()``.
     - ``cpu_seconds``: processor time of the server's process.
@@ -45,6 +46,7 @@ class Counters:
         self.first_request: float | None = None
         self.last_answer: float | None = None
         self.accepted_by_second: Counter[int] = Counter()
+        self.chats = 0
         self.asked: dict[bytes, list[int]] = {}
         self.batches = 0
         self.batch_lines: Counter[str] = Counter()
@@ -60,6 +62,7 @@ class Counters:
 
     def asks(self, digest: bytes) -> int:
         """Count a chat request, and return how often it was asked before."""
+        self.chats += 1
         row = self.asked.get(digest)
         if row is None:
             self.asked[digest] = [1, 0]
@@ -100,6 +103,7 @@ class Counters:
             "accepted": sum(self.accepted_by_second.values()),
             "accepted_by_second": _row(self.accepted_by_second),
             "accepted_by_window": _row(by_window),
+            "chats": self.chats,
             "distinct": len(self.asked),
             "batches": self.batches,
             "batch_lines": self.batch_lines,

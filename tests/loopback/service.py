@@ -155,7 +155,8 @@ class Service:
         draw = Draw(settings.seed, chat.digest, nth)
         hit = self._plan.chat(chat.last, chat.digest, draw)
         good = chats.body(chat, completion)
-        delay = latency(settings.latency, settings.latency_sigma, draw)
+        in_turn = Draw(settings.seed, b"", self.counters.chats) if settings.latency_in_turn else draw
+        delay = latency(settings.latency, settings.latency_sigma, in_turn)
         if hit is not None:
             answer = misbehave(hit, good, headers, settings, draw, authorization)
             answer.delay = delay

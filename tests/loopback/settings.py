@@ -94,6 +94,8 @@ class Settings:
     When:
         latency: mean seconds from request to answer.
         latency_sigma: standard deviation of the underlying normal; 0 makes the latency fixed, more makes it lognormal.
+        latency_in_turn: the nth chat request meets the nth latency, whatever it asks, so that clients which ask
+            different things can be compared; else a latency belongs to a request's messages.
 
     How often:
         requests_per_minute, tokens_per_minute: limits; None for none. They are for a ``window``, by name a minute.
@@ -138,6 +140,7 @@ class Settings:
 
     latency: float = 0.0
     latency_sigma: float = 0.0
+    latency_in_turn: bool = False
 
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None

@@ -152,6 +152,25 @@ async def test_requests_wait_for_their_latency_side_by_side():
     assert min(late) > -0.002 and statistics.median(late) < 0.1
 
 
+def test_latencies_in_turn_are_the_same_for_clients_that_ask_different_things():
+    def took(word):
+        with (
+            Provider(latency=0.03, latency_sigma=1.0, latency_in_turn=True, seed=4) as provider,
+            dial(provider) as sock,
+        ):
+            seen = []
+            for number in range(6):
+                start = time.monotonic()
+                sock.sendall(request(chat_body(f"{word} {number}")))
+                sock.recv(65536)
+                seen.append(time.monotonic() - start)
+            return seen
+
+    due = [latency(0.03, 1.0, Draw(4, b"", number)) for number in range(1, 7)]
+    for word in ("one", "another"):
+        assert all(wait - 0.002 <= seen for seen, wait in zip(took(word), due, strict=True))
+
+
 def test_a_good_answer_that_nobody_waits_for_is_lost():
     with Provider(latency=0.2) as provider:
         with dial(provider) as sock:

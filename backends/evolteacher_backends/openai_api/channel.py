@@ -9,7 +9,6 @@ import ssl
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from yarl import URL
@@ -229,7 +228,11 @@ def _proxy_for(address: Address) -> str | None:
     Raises:
         FatalError: it speaks what aiohttp does not.
     """
-    if address.loopback or proxy_bypass(address.host):
+    if address.loopback:
+        return None
+    from urllib.request import getproxies, proxy_bypass
+
+    if proxy_bypass(address.host):
         return None
     named = getproxies()
     proxy = named.get(address.scheme) or named.get("all")
