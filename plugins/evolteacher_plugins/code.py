@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -72,7 +72,7 @@ class CodeParses(et.TextFilter, name="code-parses"):
     has gaps.
     """
 
-    default_on = ("response",)
+    default_on: ClassVar[tuple[et.Place, ...]] = ("response",)
 
     languages: tuple[Code, ...] = Field(get_args(Code), min_length=1, description="The languages that are checked.")
     bare: bool = Field(True, description="Whether a text without any fence is checked where it is code throughout.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -48,7 +49,7 @@ class Refusal(et.TextFilter, name="refusal"):
     that prints such a sentence is no refusal, and neither is a task for somebody who is an AI engineer.
     """
 
-    default_on = ("response",)
+    default_on: ClassVar[tuple[et.Place, ...]] = ("response",)
 
     phrases: tuple[str, ...] = Field(
         (), description="More openings that are refusals, in any case, such as 'Je ne peux pas'."

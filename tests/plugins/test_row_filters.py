@@ -180,7 +180,7 @@ def test_too_similar():
     assert [alike(child) is None for child in rejected + passing] == [False] * 9 + [True] * 5
     assert alike(rejected[2]) == ("its likeness to its parent is 0.93, 0.75 or more, and only 1 of its 15 words is new")
     assert alike(rejected[2], ratio=0.95) is None and alike(passing[0], added=20, ratio=0.5) is not None
-    assert make("too-similar").reject(et.Evolution.of_seed(et.Instruction(PARENT))) is None
+    assert make("too-similar").allowed_on == ("instruction",)
 
 
 def fence(language: str, code: str) -> str:
