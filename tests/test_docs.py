@@ -408,3 +408,19 @@ def test_the_parser_sees_every_fence():
     for page in PAGES:
         assert read(page).count("\n```") == 2 * len(blocks(page)), page
     assert sum(len(blocks(page)) for page in PAGES) >= 35
+
+
+def test_the_page_about_filters_names_each_with_its_options_and_its_recipe_loads():
+    page = read("docs/filters.md")
+    row_filters = [e.cls for e in Catalog.load().entries("filter") if not issubclass(e.cls, et.DatasetFilter)]
+    assert len(row_filters) >= 20
+    for cls in row_filters:
+        for word in (cls.name, *cls.model_fields):
+            assert f"`{word}`" in page, f"{cls.name}: {word}"
+    (block,) = blocks("docs/filters.md")
+    filters = YAML(typ="safe").load(block.text)["filters"]
+    recipe = {
+        "evolteacher": 1, "name": "page", "seeds": "x.jsonl", "rounds": 1, "operators": ["complexity"],
+        "filters": filters, "backends": {"evolve": "scripted"},
+    }  # fmt: skip
+    assert len(Recipe.from_dict(recipe).filters) == 7

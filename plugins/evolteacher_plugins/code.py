@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import takewhile
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -64,14 +64,15 @@ class CodeParses(et.TextFilter, name="code-parses"):
 
     A rule of our own: code that is cut off, mixed with prose or written for no language at all teaches a model to write
     such. Checked are fenced blocks, in the language that the fence names or that the code shows without doubt; and a
-    text without fences that is code, up to where what it prints begins. Python is parsed by Python's own parser (never run), other
-    languages by tree-sitter's grammars, which come inside wheels with the extra ``filters``. Fragments pass (a method
-    without its class, a line of a dictionary), so do sketches with ``...``, sessions of which the input parses, and
-    whatever the language of is not known. Python 2 does not parse. HTML, SQL and shell are not checked: the first is never
-    wrong for a parser, the second differs from one database to the next, and the grammar of the third has gaps.
+    text without fences that is code, up to where what it prints begins. Python is parsed by Python's own parser (never
+    run), other languages by tree-sitter's grammars, which come inside wheels with the extra ``filters``. Fragments pass
+    (a method without its class, the pairs of an object), so do sketches with ``...``, sessions of which the input
+    parses, and whatever the language of is not known. Python 2 does not parse. HTML, SQL and shell are not checked: the
+    first is never wrong for a parser, the second differs from one database to the next, and the grammar of the third
+    has gaps.
     """
 
-    default_on = ("response",)
+    default_on: ClassVar[tuple[et.Place, ...]] = ("response",)
 
     languages: tuple[Code, ...] = Field(get_args(Code), min_length=1, description="The languages that are checked.")
     bare: bool = Field(True, description="Whether a text without any fence is checked where it is code throughout.")

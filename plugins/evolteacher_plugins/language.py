@@ -42,16 +42,16 @@ class Language(et.TextFilter, name="language"):
     """Reject a text that is certainly in another human language than the wanted ones.
 
     Source: Lui and Baldwin, "langid.py: an off-the-shelf language identification tool" (ACL 2012), as the package
-    py3langid, whose model of some 140 languages comes inside its wheel. Only prose is judged: fenced blocks, code spans and
-    lines that look like code are left out first. What then has too few words passes, and so does what the model is not
-    sure of. Needs the extra ``filters``.
+    py3langid, whose model of some 140 languages comes inside its wheel. Only prose is judged: fenced blocks, code spans
+    and lines that look like code are left out first. What then has too few words passes, and so does what the model is
+    not sure of. Needs the extra ``filters``.
     """
 
     wanted: tuple[str, ...] = Field(
         ("en",), min_length=1, description="The languages that pass, by ISO 639 code, such as en or de."
     )
     confidence: float = Field(
-        0.9, gt=0, le=1, description="A text is rejected only where the model is at least as sure as this."
+        0.9, gt=0, le=1, description="Rejected where the model is at least this sure that it is none of them."
     )
     words: int = Field(8, ge=1, description="A text with fewer words of prose than this passes.")
 
@@ -73,12 +73,13 @@ class Language(et.TextFilter, name="language"):
         words = _LETTERS.findall(prose)
         if len(words) + len(_UNSPACED.findall(prose)) // 2 < self.words:
             return None
-        language, confidence = _model().classify(" ".join(words))
-        passing = {*self.wanted, _NO_LANGUAGE}
-        if confidence < self.confidence or {language, _VARIETIES.get(language, "")} & passing:
+        ranked = _model().rank(" ".join(words))
+        language = ranked[0][0]
+        sure = 1.0 - sum(share for code, share in ranked if {code, _VARIETIES.get(code, "")} & {*self.wanted})
+        if language in (*self.wanted, _NO_LANGUAGE) or sure < self.confidence:
             return None
         wanted = ", ".join(self.wanted)
-        return f"its language is '{language}' ({confidence:.2f} sure), not {wanted}: {quoted(prose)}"
+        return f"its language is '{language}' and not {wanted} ({sure:.2f} sure): {quoted(prose)}"
 
 
 @cache

@@ -15,12 +15,14 @@ _MOST = 20_000
 """Tokens of each text that are compared."""
 
 _REWORK = re.compile(
-    r"\b(?:adapt|add|annotat|chang|clean|comment|complet|condens|convert|correct|debug|edit|enhanc|error|expand|extend"
-    r"|fail|fill|find|fix|format|identif|implement|improv|insert|issue|mend|mistake|modif|optimi[sz]|port|proofread"
-    r"|refactor|remov|renam|reorder|repair|replac|rewrit|simplif|sort|translat|troubleshoot|updat|wrong|bug)\w*",
-    re.IGNORECASE,
+    r"(?:^|[.!?:]\s|\b(?:please|and|then|to)\s)\s*(?:adapt|add|annotate|change|clean|comment|complete|condense|convert"
+    r"|correct|debug|edit|enhance|expand|extend|fill|find|fix|format|identify|improve|insert|mend|modify|optimi[sz]e|parse"
+    r"|port|proofread|re-?arrange|refactor|remove|rename|re-?order|repair|replace|re-?write|simplify|sort|translate"
+    r"|troubleshoot|turn|update)\b|\b(?:bugs?|errors?|issues?|mistakes?|wrong|(?:does not|doesn't) work|fails?)\b",
+    re.IGNORECASE | re.MULTILINE,
 )
-"""Words of a task that hands over code or text to be worked on: there the answer rightly holds most of it."""
+"""Words of a task that hands over code or text to be worked on: there the answer rightly holds most of it. Verbs count
+where they give the order, so "fix this" is such a task and "write a function that sorts" is none."""
 
 
 class AnswerLeaked(et.ResponseFilter, name="answer-leaked"):
@@ -38,7 +40,7 @@ class AnswerLeaked(et.ResponseFilter, name="answer-leaked"):
         0.8, gt=0, le=1, description="Rejected if this share of the answer's runs of tokens is in the instruction."
     )
     run: int = Field(8, ge=2, description="Length of the runs, in tokens.")
-    tokens: int = Field(24, ge=2, description="An answer of fewer tokens than this passes.")
+    tokens: int = Field(16, ge=2, description="An answer of fewer tokens than this passes.")
 
     def reject(self, record: et.Record) -> str | None:
         """Look for the answer's runs of tokens in the instruction."""

@@ -19,29 +19,30 @@ _NAMES: dict[Kind, str] = {
     "email": "an e-mail address",
     "phone": "a telephone number",
     "ip": "a public IP address",
-    "card": "a payment card's number",
     "iban": "a bank account's number (IBAN)",
+    "card": "a payment card's number",
     "ssn": "a US social security number",
 }
 
 _EMAIL = re.compile(r"(?<![\w.+%-])([\w+%-][\w.+%-]{0,63})@([A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8})(?![\w@])")
 _IP = re.compile(r"(?<![\w.:-])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)")
-_CARD = re.compile(r"(?<![\w.-])[3-6](?:[ -]?\d){12,18}(?![\w-]|\.\d)")
+_CARD = re.compile(r"(?<![\w.-])(?<!\d )[3-6](?:[ -]?\d){12,18}(?![\w-]|\.\d)")
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?(?!\w)")
 _SSN = re.compile(r"(?<![\w.-])\d{3}-\d{2}-\d{4}(?![\w-])")
+_US_PHONE = re.compile(r"(?:1[ .-])?(?:\(\d{3}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}")
 _PHONE = re.compile(r"(?<![\w.-])(?:\+|\()?\d(?:[ ().-]{0,2}\d){6,14}(?!\w)")
 
 _MADE_UP_DOMAIN = re.compile(
     r"(?:^|\.)(?:(?:[a-z0-9-]*example[a-z0-9-]*|(?:my|your|some|any|the)?-?(?:domain|company|e?mail|site|website"
-    r"|server|host|business|org|organization|school|university|work|corp)|(?:my|your)[a-z]+|test\w*|sample\w*|demo|acme|foo|bar|baz"
-    r"|abc|xyz|asdf|fake\w*|dummy\w*|placeholder|localhost|anything|subdomain)(?:\.[a-z]{2,10}){1,2}"
+    r"|server|host|business|org|organization|school|university|work|corp)|(?:my|your)[a-z]+|test\w*|sample\w*|demo"
+    r"|acme|foo|bar|baz|abc|xyz|asdf|fake\w*|dummy\w*|placeholder|localhost|anything|subdomain)(?:\.[a-z]{2,10}){1,2}"
     r"|test|example|invalid|localhost|local)$"
 )
 _MADE_UP_NAME = re.compile(
     r"(?:your|my|some|the)?[._+-]?(?:user|username|name|e?mail|example|test|tester|sample|demo|foo|bar|someone|somebody"
     r"|anyone|person|me|you|abc|xyz|john|jane|joe|alice|bob|admin|info|support|contact|sender|recipient|receiver|noreply"
     r"|no-reply|from|to|firstname|lastname|first|last|address|git|account|customer|hello|help|sales|student|employee)"
-    r"(?:[._+-]?(?:doe|smith|name|user|mail|example|test|address|bloggs|lastname|last|1?2?3?4?5?\d{0,2}))?",
+    r"(?:[._+-]?(?:doe|smith|name|user|mail|example|test|address|bloggs|lastname|last))?\d{0,4}",
     re.IGNORECASE,
 )
 """Names that stand for anybody."""
@@ -72,10 +73,10 @@ class Pii(et.TextFilter, name="pii"):
 
     Source: the checks are those of libraries: phonenumbers (Google's libphonenumber) for telephone numbers,
     python-stdnum for the check digits of cards, IBANs and social security numbers; addresses are judged by RFC 2606,
-    RFC 5737 and the like. What examples are made of passes: ``user@example.com`` and names and domains that stand for anybody, private
-    and well-known IP addresses, version numbers, 555 and other numbers reserved for fiction, test cards. A reason names
-    kind and line, and never the datum. Names and postal addresses of persons are not looked for: that takes a model.
-    Needs the extra ``filters``.
+    RFC 5737 and the like. What examples are made of passes: ``user@example.com`` and names and domains that stand for
+    anybody, private and well-known IP addresses, version numbers, 555 and other numbers reserved for fiction, test
+    cards. A reason names kind and line, and never the datum. Names and postal addresses of persons are not looked for:
+    that takes a model. Needs the extra ``filters``.
     """
 
     kinds: tuple[Kind, ...] = Field(tuple(_NAMES), min_length=1, description="What is looked for.")
@@ -161,10 +162,19 @@ def _phones(text: str, region: str | None) -> Iterable[tuple[int, str]]:
         if tried == 200:
             return
         raw = match.group()
-        if raw[0] == "+" or (region and len(re.findall(r"\d+", raw)) > 1):
+        if raw[0] == "+" or (region and _written_as_phone(raw, region)):
             found = next(iter(_phonenumbers().PhoneNumberMatcher(raw, region, max_tries=3)), None)
             if found is not None and not _fictional(found.number):
                 yield match.start(), raw
+
+
+def _written_as_phone(raw: str, region: str) -> bool:
+    """Whether a national number is grouped as people write them, and not as dates and lists of numbers are."""
+    if region == "US":
+        return _US_PHONE.fullmatch(raw) is not None
+    groups = re.findall(r"\d+", raw)
+    sizes = [len(group) for group in groups]
+    return 1 < len(sizes) < 6 and min(sizes) > 1 and max(sizes) > 2 and sizes[:3] != [4, 2, 2]
 
 
 def _fictional(number: Any) -> bool:
@@ -260,7 +270,7 @@ class Secrets(et.TextFilter, name="secrets"):
         for start in range(0, max(1, len(text) - _WIDTH), _WIDTH):
             piece = text[start : start + 2 * _WIDTH]
             for detector in _detectors():
-                for secret in detector.analyze_string(piece):
+                for secret in _credentials(detector, piece):
                     kind = detector.secret_type
                     if self._real(kind, secret, text, start):
                         size = "" if "PRIVATE KEY" in secret else f" of {len(secret)} characters"
@@ -277,6 +287,16 @@ class Secrets(et.TextFilter, name="secrets"):
         if kind.startswith("Basic Auth"):
             return not (_MADE_UP_SECRET.search(secret) or _EVERYBODYS_PASSWORD.fullmatch(secret))
         return not _MADE_UP_SECRET.search(secret) and len(set(secret)) > 8
+
+
+def _credentials(detector: Any, text: str) -> Iterable[str]:
+    """Yield what a detector finds; of a pattern with a group it tells the group alone, so the whole is found again."""
+    for secret in detector.analyze_string(text):
+        if len(secret) >= 8 or detector.secret_type.startswith("Basic Auth"):
+            yield secret
+            continue
+        for pattern in detector.denylist:
+            yield from (match.group() for match in pattern.finditer(text))
 
 
 @cache

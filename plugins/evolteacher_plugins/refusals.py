@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -19,12 +20,13 @@ _LEAD = (
 _CANNOT = r"(?:can ?not|can'?t|won'?t|will not|(?:am|'m) (?:not able|unable)(?: to)?|am not (?:allowed|permitted) to)"
 _SERVE = (
     r"(?:help|assist|comply|fulfil|answer|provide|create|generate|write|produce|execute|run|complete"
-    r"|do (?:that|this|so)|process|respond|continue|support|access|browse|perform|display|draw|show|give|understand|see any|find any)\w*"
+    r"|do (?:that|this|so)|process|respond|continue|support|access|browse|perform|display|draw|show|give|understand"
+    r"|(?:see|find) any)\w*"
 )
 _AI = (
-    r"(?:as|being|since i am|since i'm|because i am|because i'm|i am|i'm|i am just|i'm just|i am only|i'm only) "
-    r"(?:an? )?(?:ai|a\.i\.|artificial intelligence|(?:large )?language model|virtual assistant"
-    r"|text[- ]based (?:ai|model)|(?:ai|digital|chat) ?(?:bot|assistant))\b(?! (?:engineer|researcher|developer|expert|specialist|scientist"
+    r"(?:as|being|(?:since |because )?(?:i am|i'm)(?: just| only)?) (?:an? )?"
+    r"(?:ai|a\.i\.|artificial intelligence|(?:large )?language model|virtual assistant|text[- ]based (?:ai|model)"
+    r"|(?:ai|digital|chat) ?(?:bot|assistant))\b(?! (?:engineer|researcher|developer|expert|specialist|scientist"
     r"|student|consultant|company|startup|team))"
 )
 _SELF = re.compile(_START + rf"(?:{_LEAD})?{_AI}", re.IGNORECASE | re.MULTILINE)
@@ -47,7 +49,7 @@ class Refusal(et.TextFilter, name="refusal"):
     that prints such a sentence is no refusal, and neither is a task for somebody who is an AI engineer.
     """
 
-    default_on = ("response",)
+    default_on: ClassVar[tuple[et.Place, ...]] = ("response",)
 
     phrases: tuple[str, ...] = Field(
         (), description="More openings that are refusals, in any case, such as 'Je ne peux pas'."

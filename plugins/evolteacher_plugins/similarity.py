@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -42,6 +43,7 @@ class TooSimilar(et.InstructionFilter, name="too-similar"):
     all is rejected, however unlike.
     """
 
+    allowed_on: ClassVar[tuple[et.Place, ...]] = ("instruction",)
     ratio: float = Field(
         0.75, gt=0, le=1, description="A child is rejected if its likeness to its parent is this much or more."
     )
@@ -50,9 +52,7 @@ class TooSimilar(et.InstructionFilter, name="too-similar"):
     )
 
     def reject(self, evolution: et.Evolution) -> str | None:
-        """Compare the words; a seed is nobody's rewrite and passes."""
-        if evolution.is_seed:
-            return None
+        """Compare the words."""
         parent = _words(evolution.parent.text)
         child = _words(_without_filler(evolution.child.text, frozenset(parent)))
         if not child:
