@@ -66,6 +66,9 @@ class Difficulty(Judge, et.InstructionFilter, name="difficulty"):
 
     Source: the WizardLM paper (arXiv 2304.12244), which has a model rate difficulty and complexity from 1 to 10; the
     prompt is ours. With ``on: [instruction, seeds]`` the gain over the parent can be told in every round.
+
+    On 40 pairs labelled by hand (docs/judges.md) neither qwen2.5-coder-0.5b-instruct nor the 1.5B was shown to be
+    better than a judge that always says the same. Without a threshold, as by default, it decides nothing.
     """
 
     async def judge(self, evolution: et.Evolution, ask: et.Ask) -> et.Judgement:
@@ -126,6 +129,9 @@ class DeitaComplexity(Joint, name="deita-complexity"):
     Source: DEITA (arXiv 2312.15685), Evol Complexity: versions of one instruction are scored together, 1 to 5, and 6
     for what is too complex to answer; the prompt is ours. The paper trains a scorer on these scores; here they are
     stored as they are.
+
+    On 40 pairs labelled by hand (docs/judges.md) qwen2.5-coder-0.5b-instruct was no better than a judge that always
+    says the same, and worse with the simpler version last; the 1.5B was not measured in that order.
     """
 
     question: ClassVar[str] = _COMPLEXITY
@@ -171,7 +177,8 @@ def score_prompt(question: str, texts: Mapping[str, str]) -> str:
 
 def joint_prompt(question: str, versions: Sequence[Mapping[str, str]]) -> str:
     """Return what a judge of a whole lineage is asked."""
-    wanted = 'Write one line for each version and nothing else: its number and its score, such as "[1] Score: 3".'
+    # No number stands in for the score: small models repeat an example's.
+    wanted = 'Write one line for each version and nothing else, in the form "[number of the version] Score: its score".'
     last = f"Your {len(versions)} lines, from [1] to [{len(versions)}]:"
     return "\n\n".join([question, f"{_RULE} {wanted}", *_fenced(versions, numbered=True), last])
 

@@ -9,7 +9,7 @@ second: a judge is asked as in any run, nothing is asked twice, and ``evolteache
 shows its words. ``--read`` asks nothing and reports what is there.
 
 The pairs are in tests/data/judge_pairs.jsonl: a task of our own and what Qwen2.5-Coder 0.5B or 1.5B made of it with an
-operator of ours. One person read and labelled them before any judge was asked, by this rule:
+operator of ours. One reader labelled them by hand before any judge was asked, by this rule:
 
 gain: whether the child is a new task that asks for more than its parent, so that one would keep it as an evolution. A
     requirement that every solution meets anyway is none; a wrong attempt that the task warns of is something more.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 
 import pytest
@@ -151,3 +152,9 @@ async def test_an_answer_that_quotes_a_hostile_text_is_not_taken_for_its_verdict
     assert await Quality(on_unreadable="keep").judge(record, parrot) == et.Judgement()
     found = await DeitaComplexity().judge(et.Lineage(seed, 0, (step,)), parrot)
     assert list(found) == [0]
+
+
+def test_no_prompt_holds_a_score_that_a_small_model_could_repeat():
+    prompts = [score_prompt("How hard?", {"task": "Sort."}), joint_prompt("How hard?", [{"task": "Sort."}] * 3)]
+    assert all("Score:" in prompt for prompt in prompts)
+    assert not [prompt for prompt in prompts if re.search(r"Score:\W*\d", prompt)]
