@@ -176,8 +176,9 @@ def test_too_similar():
         "Write a generator that yields prime numbers below a bound.",
         PARENT[:-1] + ", ignoring those that repeat twice.",
         PARENT + " Please raise a ValueError where an item is no integer.",
+        PARENT[:-1] + " using bitwise operations.",
     ]  # fmt: skip
-    assert [alike(child) is None for child in rejected + passing] == [False] * 9 + [True] * 5
+    assert [alike(child) is None for child in rejected + passing] == [False] * 9 + [True] * 6
     assert alike(rejected[2]) == ("its likeness to its parent is 0.93, 0.75 or more, and only 1 of its 15 words is new")
     assert alike(rejected[2], ratio=0.95) is None and alike(passing[0], added=20, ratio=0.5) is not None
     assert make("too-similar").allowed_on == ("instruction",)
