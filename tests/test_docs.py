@@ -20,7 +20,8 @@ from evolteacher.catalog import FIRST_PARTY, Catalog
 from evolteacher.component import RESERVED
 from evolteacher.limits import Limits
 from evolteacher.money import Budget
-from evolteacher.recipe import Recipe, Section
+from evolteacher.recipe import Recipe
+from evolteacher.sections import Section
 from evolteacher.shapes import FORMATS
 from evolteacher.testing import SITUATIONS
 from evolteacher.testing.components import Trials
