@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from evolteacher.backend import Backend, BatchState
-from evolteacher.errors import BackendError, FatalError, RetryableError, Transient
+from evolteacher.errors import BackendError, FatalError, RetryableError, TooLong, Transient
 from evolteacher.ledger import Ledger
 from evolteacher.limits import Limits
 from evolteacher.messages import Reply, Request
@@ -161,7 +161,9 @@ class Batcher:
         for batch in [batch for batch in self._batches if batch.collected and not batch.unclaimed]:
             self._forget(batch)  # what it answered has been stored by those who waited for it
         backend = await self._ready()
-        items = dict(list(self._queue.items())[: backend.most_in_batch])
+        items = await self._fill(backend)
+        if not items:
+            return
         tag = f"evolteacher-{uuid.uuid4().hex}"
         batch = _Batch(self._ledger.add_batch(self._key, tag, items), tag, "", set(items))
         self._batches.append(batch)
@@ -175,6 +177,27 @@ class Batcher:
             await asyncio.sleep(self._limits.first_wait)
             return
         self._ledger.name_batch(batch.row, batch.provider)
+
+    async def _fill(self, backend: Backend) -> dict[str, Request]:
+        """Return the requests of the next batch: the first that are waiting, as many as the provider takes.
+
+        One that is larger than a whole batch may be is refused.
+        """
+        items: dict[str, Request] = {}
+        most, room = backend.most_in_batch, backend.most_bytes_in_batch
+        for item, request in list(self._queue.items())[:most]:
+            if room is not None:
+                size = await backend.size_in_batch(item, request)
+                if item in self._queue and not items and size > room:
+                    self._leave(item, TooLong(f"it takes {size:,} bytes, and a provider batch at most {room:,}"))
+                    del self._queue[item]
+                    continue
+                room -= size
+                if room < 0:
+                    break
+            items[item] = request
+        # Whoever was given up meanwhile has left the queue.
+        return {item: request for item, request in items.items() if item in self._queue}
 
     async def _collect(self) -> None:
         answered = 0

@@ -58,10 +58,20 @@ class Batched(Scripted, name="batched"):
         return BatchState(True, results, len(results))
 
 
+class Narrow(Batched, name="narrow"):
+    """Take few requests and bytes at a time."""
+
+    most_in_batch = 5
+    most_bytes_in_batch = 400
+
+    async def size_in_batch(self, item, request):
+        return len(request.text)
+
+
 class Plugin:
     @et.hookimpl
     def register_backends(self):
-        return [Batched]
+        return [Batched, Narrow]
 
 
 @pytest.fixture
@@ -99,6 +109,29 @@ def test_each_step_of_a_round_is_one_batch_and_the_dataset_is_the_same(seeds, tm
     assert any("each step of a round waits for its batch" in note for note in notes)
     calm(seeds, tmp_path / "calm")
     assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_more_than_a_batch_holds_goes_out_as_several(seeds, tmp_path):
+    """Both bounds are kept and used: some batches are full by number, others by bytes."""
+    result = run(seeds, tmp_path / "run", backends={"evolve": {"narrow": {}}})
+    assert result.pending == 0
+    held = [list(batch["requests"].values()) for batch in SERVER.values()]
+    sizes = [(len(requests), sum(len(request.text) for request in requests)) for requests in held]
+    assert all(1 <= number <= 5 and size <= 400 for number, size in sizes)
+    assert any(number == 5 for number, _ in sizes) and any(1 < number < 5 and size > 300 for number, size in sizes)
+    assert set(submitted().values()) == {1}
+    calm(seeds, tmp_path / "calm")
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_a_request_that_no_batch_holds_settles_its_evolution_and_no_other(seeds, tmp_path):
+    rows = seeds.read_text().splitlines()
+    rows[3] = rows[3].replace("doubles 3", "doubles " + "3" * 400)
+    seeds.write_text("\n".join(rows) + "\n")
+    result = run(seeds, tmp_path / "run", backends={"evolve": {"narrow": {}}}, rounds=1)
+    assert (result.pending, result.summary.filters["evolve", "too-long"]) == (0, 1)
+    assert sum(1 for request in submitted()) == 11 * 3
+    assert run(seeds, tmp_path / "run", backends={"evolve": {"narrow": {}}}, rounds=1).calls == 0
 
 
 @pytest.mark.parametrize("trouble", ["cut", "expired", "500"])

@@ -31,8 +31,9 @@ class LiteLLM(et.Backend, name="litellm"):
 
     primary: ClassVar[str] = "model"
 
-    # The provider takes 50,000 requests and 200 MB: so many leave 10,000 bytes to each.
-    most_in_batch: ClassVar[int] = 20_000
+    # OpenAI's and Azure's bounds of a batch's file.
+    most_in_batch: ClassVar[int] = 50_000
+    most_bytes_in_batch: ClassVar[int | None] = 200_000_000
 
     model: str = Field(min_length=1, description="As LiteLLM writes it: `provider/model`, e.g. `openai/gpt-4.1-mini`.")
     api_key: str | None = et.free(None, description="`env:NAME`, the environment variable that holds the key.")
@@ -136,6 +137,11 @@ class LiteLLM(et.Backend, name="litellm"):
         if request.sampling not in opened.answered:
             opened.remember(request.sampling)
         return reply
+
+    async def size_in_batch(self, item: str, request: et.Request) -> int:
+        """Return the bytes of a request's line in a batch's file."""
+        size: int = await self._batches().size(item, request)
+        return size
 
     async def submit(self, requests: Mapping[str, et.Request], tag: str) -> str:
         """Upload the requests and start a batch, tagged in its metadata; return its id."""
