@@ -102,6 +102,11 @@ class Batcher:
         fingerprint = request.fingerprint(self._key)
         return hashlib.blake2b(f"{request.slot} ".encode() + fingerprint, digest_size=16).hexdigest()
 
+    def is_out(self, request: Request) -> bool:
+        """Whether a request is in a batch that was submitted, as far as is known, and not yet answered from it."""
+        item = self.item(request)
+        return any(item in batch.items for batch in self._batches)
+
     async def close(self) -> None:
         """Stop looking at batches; what is out stays out, and the next run collects it."""
         if self._tending is not None:
@@ -165,7 +170,8 @@ class Batcher:
         if not items:
             return
         tag = f"evolteacher-{uuid.uuid4().hex}"
-        batch = _Batch(self._ledger.add_batch(self._key, tag, items), tag, "", set(items))
+        slots = {item: request.slot for item, request in items.items()}
+        batch = _Batch(self._ledger.add_batch(self._key, tag, slots), tag, "", set(items))
         self._batches.append(batch)
         for item in items:
             del self._queue[item]

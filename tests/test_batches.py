@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from experiment import catalog, dataset_bytes, go, recipe, write_seeds
@@ -10,6 +16,8 @@ from experiment import catalog, dataset_bytes, go, recipe, write_seeds
 import evolteacher as et
 from evolteacher import errors
 from evolteacher.backend import BatchState
+from evolteacher.budget import worst_case
+from evolteacher.ledger import OUT
 from evolteacher.runner import arun
 from evolteacher_backends.scripted import Scripted
 
@@ -29,6 +37,8 @@ class Batched(Scripted, name="batched"):
 
     async def submit(self, requests, tag):
         first = not SERVER
+        if self.trouble == "dead":
+            os._exit(9)
         batch = f"batch-{len(SERVER)}"
         SERVER[batch] = {"tag": tag, "requests": dict(requests), "looks": 0, "first": first}
         if first and self.trouble == "killed":
@@ -90,6 +100,21 @@ def run(seeds, out, trouble="", looks=2, **options):
 def calm(seeds, out):
     """Run the same without batches; the answers hang on the slot alone."""
     return go(seeds, out, operators=["harder"], filters=["judged"], backends={"evolve": "logged"})
+
+
+def out(folder):
+    """Return dollars and number of the charges, by reason."""
+    with closing(sqlite3.connect(folder / "run.db")) as db:
+        return {why: (usd, n) for why, usd, n in db.execute("SELECT why, total(usd), count(*) FROM charges GROUP BY 1")}
+
+
+PRICES = {"evolve": {"input": 10.0, "output": 30.0}}
+SMALL = {"prices": PRICES, "sampling": {"max_tokens": 100}, "rounds": 1}
+
+
+def worst(requests):
+    """Return the most dollars that these requests come to."""
+    return sum(et.Price(**PRICES["evolve"]).cost(worst_case(request)) for request in requests)
 
 
 def submitted():
@@ -174,3 +199,59 @@ def test_a_process_that_ends_before_the_id_is_stored_finds_the_batch_by_its_tag(
     assert len(SERVER) == 1
     assert run(seeds, tmp_path / "run").pending == 0
     assert set(submitted().values()) == {1}
+
+
+def test_a_batch_never_reserves_more_than_the_budget_and_a_larger_one_goes_on(seeds, tmp_path):
+    first = run(seeds, tmp_path / "run", budget={"usd": 0.03}, **SMALL)
+    assert first.pending == 12 - first.summary.lineages > 0
+    assert "the budget is spent" in first.budget
+    assert all(worst(batch["requests"].values()) <= 0.03 for batch in SERVER.values()) and SERVER
+    assert 0 < first.cost <= 0.03 and out(tmp_path / "run") == {}
+    last = run(seeds, tmp_path / "run", budget={"usd": 30}, **SMALL)
+    assert (last.pending, last.budget) == (0, "")
+    assert set(submitted().values()) == {1}
+    assert len(submitted()) == first.calls + last.calls == 36
+
+
+def test_a_batch_that_is_out_counts_and_is_collected_within_the_budget_that_it_fills(seeds, tmp_path):
+    """Interrupted while it is out; the budget has no room for a second time, and needs none."""
+
+    async def interrupted():
+        limits = {"retries": 3, "first_wait": 0.001, "batch_poll": 5.0}
+        plan = recipe(seeds, [Plugin()], operators=["harder"], filters=["judged"], limits=limits, budget={"usd": 0.06},
+                      backends={"evolve": {"batched": {}}}, **SMALL)  # fmt: skip
+        task = asyncio.create_task(arun(plan, tmp_path / "run", catalog=catalog(Plugin())))
+        while not SERVER:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(interrupted())
+    (batch,) = SERVER.values()
+    most = worst(batch["requests"].values())
+    assert 0.03 < most <= 0.06
+    assert out(tmp_path / "run") == {OUT: (pytest.approx(most), len(batch["requests"]))}
+    result = run(seeds, tmp_path / "run", budget={"usd": 0.06}, **SMALL)
+    assert result.calls >= len(batch["requests"]) and set(submitted().values()) == {1}
+    assert out(tmp_path / "run") == {} and result.summary.cost <= 0.06
+    assert run(seeds, tmp_path / "run", budget={"usd": 60}, **SMALL).pending == 0
+    assert set(submitted().values()) == {1}
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+from test_batches import SMALL, run
+run(Path(sys.argv[1]), Path(sys.argv[2]), "dead", budget={"usd": 0.06}, **SMALL)
+"""
+
+
+def test_what_a_killed_process_had_in_a_batch_that_never_arrived_is_not_counted_twice(seeds, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(seeds), str(tmp_path / "run"), str(Path(__file__).parent)]
+    assert subprocess.run(command, timeout=60).returncode == 9
+    ((why, (usd, number)),) = out(tmp_path / "run").items()
+    assert (why, number > 3, usd > 0.03) == (OUT, True, True)
+    result = run(seeds, tmp_path / "run", budget={"usd": 0.06}, **SMALL)
+    assert result.calls > 0 and out(tmp_path / "run") == {}
