@@ -40,7 +40,7 @@ class Batched(Scripted, name="batched"):
         if self.trouble == "dead":
             os._exit(9)
         batch = f"batch-{len(SERVER)}"
-        SERVER[batch] = {"tag": tag, "requests": dict(requests), "looks": 0, "first": first}
+        SERVER[batch] = {"tag": tag, "requests": dict(requests), "looks": 0, "first": first, "by": self.name}
         if first and self.trouble == "killed":
             raise KeyboardInterrupt
         if first and self.trouble == "cut":
@@ -145,6 +145,21 @@ def test_more_than_a_batch_holds_goes_out_as_several(seeds, tmp_path):
     assert all(1 <= number <= 5 and size <= 400 for number, size in sizes)
     assert any(number == 5 for number, _ in sizes) and any(1 < number < 5 and size > 300 for number, size in sizes)
     assert set(submitted().values()) == {1}
+    calm(seeds, tmp_path / "calm")
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_two_backends_send_batches_of_their_own_at_once(seeds, tmp_path):
+    """Evolve goes to one provider and respond to another, each in its batches; the judge's calls go out one by one."""
+    backends = {"evolve": {"batched": {}}, "respond": {"narrow": {}}, "judge": "logged"}
+    assert run(seeds, tmp_path / "run", backends=backends).pending == 0
+    steps = {}
+    for batch in SERVER.values():
+        steps.setdefault(batch["by"], set()).update(
+            request.slot.split("/")[2] for request in batch["requests"].values()
+        )
+    assert steps == {"batched": {"evolve"}, "narrow": {"respond"}}
+    assert set(submitted().values()) == {1} and len(submitted()) >= 2 * 12
     calm(seeds, tmp_path / "calm")
     assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
 
