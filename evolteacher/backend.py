@@ -89,6 +89,10 @@ class Backend(Component):
         """
         return None
 
+    def advice(self) -> str:
+        """Return a better way to the same answers, for ``evolteacher plan`` to show; empty where there is none."""
+        return ""
+
     def secrets(self) -> tuple[str, ...]:
         """Return the texts that nothing written may hold; asked once the backend is open.
 

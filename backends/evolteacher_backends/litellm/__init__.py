@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,10 @@ from evolteacher_backends.litellm.options import check_address, check_extra, nam
 
 if TYPE_CHECKING:
     from evolteacher_backends.litellm.connection import Connection
+
+
+PASSED_ON = ("custom_openai", "hosted_vllm", "litellm_proxy", "llamafile", "lm_studio")
+"""Providers to whose servers LiteLLM passes calls on as they are."""
 
 
 class LiteLLM(et.Backend, name="litellm"):
@@ -82,6 +87,22 @@ class LiteLLM(et.Backend, name="litellm"):
     def price(self) -> et.Price | None:
         """Return what LiteLLM's price map says, without importing LiteLLM; batches cost half."""
         return prices.known_price(self.model, batch=self.in_batches())
+
+    def advice(self) -> str:
+        """Return how `openai-compatible` is written for the same server, where LiteLLM would only pass calls on."""
+        provider, name = prices.provider_of(self.model), self.model.partition("/")[2] or self.model
+        served = provider == "openai" or (provider in PASSED_ON and self.api_base is not None)
+        if not served or self.in_batches() or self.extra or name.startswith("responses/"):
+            return ""
+        options = {"model": name}
+        if self.api_base is not None:
+            options["base_url"] = self.api_base
+        if (key := self.api_key or ("env:OPENAI_API_KEY" if provider == "openai" else None)) is not None:
+            options["api_key"] = key
+        return (
+            "this server speaks OpenAI's API, and a new run spends less time on each call with "
+            f"openai-compatible: {json.dumps(options)} (which knows no prices: write them under prices:)"
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Return the keys in use: those that options name, the provider's own, and what is sent as one."""
