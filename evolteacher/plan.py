@@ -16,13 +16,13 @@ are used, the answers' mean goes down and up by two of its standard errors inste
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
 from evolteacher.catalog import Catalog
-from evolteacher.errors import MissingExtra
+from evolteacher.errors import MissingExtra, plugin_fault
 from evolteacher.filter import Filter, LineageFilter, ResponseFilter, TextFilter
 from evolteacher.intake import seed_stream
 from evolteacher.ledger import Ledger
@@ -94,8 +94,9 @@ class Plan:
         rows: by role and backend.
         own_way: labels of the operators that ask in a way of their own; they are counted with one call.
         minutes: that the limits allow at the least; None without any.
-        paid: US dollars and tokens that the folder has paid so far.
         measured: whether means of the folder's own replies were used.
+        paid: US dollars and tokens that the folder has paid so far.
+        advice: what the backends that are asked know of a better way.
     """
 
     seeds: int
@@ -107,6 +108,7 @@ class Plan:
     minutes: float | None
     measured: bool
     paid: tuple[float, int] = (0.0, 0)
+    advice: tuple[str, ...] = ()
 
     @property
     def dollars(self) -> Dollars | None:
@@ -152,7 +154,18 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
         minutes=_least_minutes(recipe, rows),
         measured=any((row.role, row.backend) in measured.means for row in rows),
         paid=Ledger(store).paid(prices) if store is not None else (0.0, 0),
+        advice=tuple(_advice(recipe, dict.fromkeys(row.backend for row in rows))),
     )
+
+
+def _advice(recipe: Recipe, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        try:
+            advice = recipe.backends[key].component.advice()
+        except Exception as error:
+            raise plugin_fault(f"backend '{key}', giving advice,", error) from error
+        if advice:
+            yield f"Backend '{key}': {advice}"
 
 
 def price_rest(recipe: Recipe, store: Store, rest: Mapping[tuple[Role, str], tuple[int, float]]) -> tuple[Row, ...]:
