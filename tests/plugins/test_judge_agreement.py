@@ -10,6 +10,7 @@ import pytest
 from benchmarks import judge_agreement
 
 import evolteacher as et
+from evolteacher.shipped import recipe_names
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +104,14 @@ def test_equal_scores_say_that_the_two_are_equally_hard(tmp_path, capsys, pairs)
 def test_an_empty_folder_is_reported_as_nothing(tmp_path, capsys):
     judge_agreement.main([str(tmp_path), "--read"])
     assert "pairs judged" not in capsys.readouterr().out
+
+
+def test_no_shipped_recipe_has_a_judge_on_a_small_model_of_this_machine():
+    catalog = et.Catalog.load()
+    judged = {}
+    for name in recipe_names(catalog):
+        recipe = et.Recipe.load(name, catalog=catalog)
+        judges = [use for use in recipe.filters if use.component.asks()]
+        judged |= {(name, use.label): recipe.backends[recipe.backend_of("judge", use)].component for use in judges}
+    assert {name for name, _ in judged} >= {"wizardcoder", "wizardlm", "wizardcoder-vllm", "mixed"}
+    assert not [where for where, backend in judged.items() if backend.name == "embedded"]
