@@ -263,7 +263,7 @@ def test_each_is_planned_and_runs_to_its_end_with_scripted_answers(tmp_path: Pat
         assert result.records > summary.kept.get(0, 0) == (0 if name == "oss-instruct" else 3), name
         assert set(summary.operators) <= {use.label for use in recipe.operators}, name
         ran.append(name)
-    assert ran == sorted(path.stem for path in shipped_folder().glob("*.yaml")) and len(ran) == 8
+    assert ran == sorted(path.stem for path in shipped_folder().glob("*.yaml")) and len(ran) == 9
 
 
 @pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed")
