@@ -33,6 +33,10 @@ from evolteacher.tables import (
     SELECT_REPLIES,
 )
 
+_READ_WITHOUT_CHARGES = (
+    "CREATE TEMP TABLE charges (id INTEGER, backend TEXT, slot TEXT, tokens INTEGER, usd REAL, why TEXT, at REAL)"
+)
+
 REPLY = "reply"
 """The outcome of a call that was answered; any other is the ``outcome`` of a :class:`~evolteacher.errors.CallError`."""
 
@@ -121,6 +125,15 @@ class Store:
                 self._db.execute(f"PRAGMA synchronous={'full' if full_sync else 'normal'}")
                 self._db.executescript(SCHEMA)
         self._check_version(read_only)
+        if read_only:
+            self._without_charges()
+
+    def _without_charges(self) -> None:
+        """Let this reader see an empty table of charges, where the file is older than that table."""
+        with self._guard():
+            if not self.query("SELECT 1 FROM main.sqlite_master WHERE name = 'charges'").fetchone():
+                self._db.execute("PRAGMA temp_store=memory")
+                self._db.execute(_READ_WITHOUT_CHARGES)
 
     def _check_version(self, read_only: bool) -> None:
         with self._guard():
