@@ -8,7 +8,8 @@ import pytest
 import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.errors import PluginError, SeedError
-from evolteacher.plan import GROWTH, RESPONSE_TOKENS, SEEDS_ASSUMED, make_plan
+from evolteacher.expected import GROWTH, RESPONSE_TOKENS, SEEDS_ASSUMED
+from evolteacher.plan import make_plan
 from evolteacher.recipe import Recipe
 from evolteacher.runner import run
 from evolteacher.store import Store
