@@ -58,11 +58,14 @@ class Backend(Component):
     Attributes:
         primary: the option that ``--backend NAME:VALUE`` sets (class attribute).
         most_in_batch: most requests of one provider batch (class attribute).
+        most_bytes_in_batch: most bytes of one provider batch, as :meth:`size_in_batch` counts them; None where the
+            provider sets no bound (class attribute).
     """
 
     kind: ClassVar[str] = "backend"
     primary: ClassVar[str] = "model"
     most_in_batch: ClassVar[int] = 50_000
+    most_bytes_in_batch: ClassVar[int | None] = None
 
     def identity(self) -> str:
         """Return what distinguishes this backend's answers from another's: its name and its not-free options.
@@ -85,6 +88,10 @@ class Backend(Component):
         ``prices`` of the recipe wins over it.
         """
         return None
+
+    def advice(self) -> str:
+        """Return a better way to the same answers, for ``evolteacher plan`` to show; empty where there is none."""
+        return ""
 
     def secrets(self) -> tuple[str, ...]:
         """Return the texts that nothing written may hold; asked once the backend is open.
@@ -116,11 +123,24 @@ class Backend(Component):
         """Whether requests go out as provider batches: :meth:`submit` and :meth:`collect` in place of complete."""
         return False
 
+    async def size_in_batch(self, item: str, request: Request) -> int:
+        """Return how many bytes a request takes in a batch; asked only where ``most_bytes_in_batch`` is set.
+
+        Args:
+            item: the id that it will be submitted under.
+            request: what will be submitted.
+
+        Raises:
+            FatalError: no batch can succeed.
+        """
+        raise NotImplementedError(f"backend '{self.name}' does not define size_in_batch()")
+
     async def submit(self, requests: Mapping[str, Request], tag: str) -> str:
         """Submit a batch; return the provider's id of it, which the core stores at once.
 
         Args:
-            requests: at most ``most_in_batch``, by an id of up to 64 letters and digits.
+            requests: at most ``most_in_batch``, of at most ``most_bytes_in_batch`` together, by an id of up to 64
+                letters and digits.
             tag: told to the provider with the batch, so that :meth:`find` finds it where its id was lost.
 
         Raises:

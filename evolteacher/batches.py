@@ -16,7 +16,7 @@ from functools import partial
 from typing import TypeVar
 
 from evolteacher.backend import Backend, BatchState
-from evolteacher.errors import BackendError, FatalError, RetryableError, Transient
+from evolteacher.errors import BackendError, FatalError, RetryableError, TooLong, Transient
 from evolteacher.ledger import Ledger
 from evolteacher.limits import Limits
 from evolteacher.messages import Reply, Request
@@ -102,6 +102,11 @@ class Batcher:
         fingerprint = request.fingerprint(self._key)
         return hashlib.blake2b(f"{request.slot} ".encode() + fingerprint, digest_size=16).hexdigest()
 
+    def is_out(self, request: Request) -> bool:
+        """Whether a request is in a batch that was submitted, as far as is known, and not yet answered from it."""
+        item = self.item(request)
+        return any(item in batch.items for batch in self._batches)
+
     async def close(self) -> None:
         """Stop looking at batches; what is out stays out, and the next run collects it."""
         if self._tending is not None:
@@ -161,9 +166,12 @@ class Batcher:
         for batch in [batch for batch in self._batches if batch.collected and not batch.unclaimed]:
             self._forget(batch)  # what it answered has been stored by those who waited for it
         backend = await self._ready()
-        items = dict(list(self._queue.items())[: backend.most_in_batch])
+        items = await self._fill(backend)
+        if not items:
+            return
         tag = f"evolteacher-{uuid.uuid4().hex}"
-        batch = _Batch(self._ledger.add_batch(self._key, tag, items), tag, "", set(items))
+        slots = {item: request.slot for item, request in items.items()}
+        batch = _Batch(self._ledger.add_batch(self._key, tag, slots), tag, "", set(items))
         self._batches.append(batch)
         for item in items:
             del self._queue[item]
@@ -175,6 +183,27 @@ class Batcher:
             await asyncio.sleep(self._limits.first_wait)
             return
         self._ledger.name_batch(batch.row, batch.provider)
+
+    async def _fill(self, backend: Backend) -> dict[str, Request]:
+        """Return the requests of the next batch: the first that are waiting, as many as the provider takes.
+
+        One that is larger than a whole batch may be is refused.
+        """
+        items: dict[str, Request] = {}
+        most, room = backend.most_in_batch, backend.most_bytes_in_batch
+        for item, request in list(self._queue.items())[:most]:
+            if room is not None:
+                size = await backend.size_in_batch(item, request)
+                if item in self._queue and not items and size > room:
+                    self._leave(item, TooLong(f"it takes {size:,} bytes, and a provider batch at most {room:,}"))
+                    del self._queue[item]
+                    continue
+                room -= size
+                if room < 0:
+                    break
+            items[item] = request
+        # Whoever was given up meanwhile has left the queue.
+        return {item: request for item, request in items.items() if item in self._queue}
 
     async def _collect(self) -> None:
         answered = 0

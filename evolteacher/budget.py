@@ -12,7 +12,7 @@ import asyncio
 from dataclasses import dataclass
 
 from evolteacher.errors import BudgetExceeded, CallError
-from evolteacher.ledger import Ledger
+from evolteacher.ledger import OUT, QUEUED, Ledger
 from evolteacher.messages import Reply, Request, Usage
 from evolteacher.money import Budget, Price
 from evolteacher.progress import Progress
@@ -119,6 +119,7 @@ class Till:
         self._held_usd, self._held_tokens, self._holds = 0.0, 0, 0
         self._waiting: list[asyncio.Future[None]] = []
         ledger.end_charges(IN_FLIGHT, "the process was killed")
+        self._submitted = ledger.submitted_charges()
         self._usd, self._tokens = ledger.paid(self._prices)
         self._show()
 
@@ -128,7 +129,33 @@ class Till:
         Raises:
             BudgetExceeded: it does not fit, and nothing is in flight that could give anything back.
         """
-        hold = Hold(backend, request, self._prices.get(backend))
+        return await self._reserve(self._hold(backend, request), IN_FLIGHT)
+
+    async def reserve_batched(self, backend: str, request: Request, *, out: bool) -> Hold:
+        """Do the same for a call that goes out in a provider batch; one that is ``out`` already is paid, fit or not.
+
+        Raises:
+            BudgetExceeded: it is not out, it does not fit, and nothing is in flight that could give anything back.
+        """
+        hold = self._hold(backend, request)
+        left = self._submitted.pop((backend, request.slot), None)
+        if left is not None:
+            self._usd -= left.usd
+            self._tokens -= left.tokens
+            if out:
+                hold.row = left.row
+            else:  # the provider never got the batch, or left the call unanswered
+                self.ledger.remove_charge(left.row)
+        if not out:
+            return await self._reserve(hold, QUEUED)
+        if self._budget is not None:
+            self._set_aside(hold, OUT)
+        return hold
+
+    def _hold(self, backend: str, request: Request) -> Hold:
+        return Hold(backend, request, self._prices.get(backend))
+
+    async def _reserve(self, hold: Hold, why: str) -> Hold:
         if self._budget is None:
             return hold
         while not self._fits(hold):
@@ -138,11 +165,15 @@ class Till:
             waiting = asyncio.get_running_loop().create_future()
             self._waiting.append(waiting)
             await waiting
+        self._set_aside(hold, why)
+        return hold
+
+    def _set_aside(self, hold: Hold, why: str) -> None:
         self._held_usd += hold.usd
         self._held_tokens += hold.tokens
         self._holds += 1
-        hold.row = self.ledger.add_charge(hold.backend, hold.slot, hold.tokens, hold.usd, IN_FLIGHT)
-        return hold
+        if hold.row is None:
+            hold.row = self.ledger.add_charge(hold.backend, hold.slot, hold.tokens, hold.usd, why)
 
     def _fits(self, hold: Hold) -> bool:
         assert self._budget is not None

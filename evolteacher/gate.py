@@ -21,6 +21,7 @@ from evolteacher.errors import (
     RetryableError,
     Transient,
 )
+from evolteacher.ledger import OUT
 from evolteacher.limits import Limits
 from evolteacher.messages import Reply, Request, Usage
 from evolteacher.progress import Progress
@@ -141,16 +142,17 @@ class Gate:
         return self._sold(key, reply if reply.latency else replace(reply, latency=latency), hold)
 
     async def _batched(self, key: str, batcher: Batcher, request: Request) -> Bought:
-        hold = await self.till.reserve(key, request)
+        hold = await self.till.reserve_batched(key, request, out=batcher.is_out(request))
         try:
             reply = _sound(await batcher.ask(request), key)
         except CallError as error:
             return self._refused(key, error, hold)
         except BaseException as error:
-            # A batch that is out is collected by the next run, which counts it then.
             if isinstance(error, RetryableError):
                 self._scrub(error)
                 self._count_fault(hold, error)
+            elif batcher.is_out(request):
+                self.till.unknown(hold, OUT)  # until the next run collects it
             else:
                 self.till.unpaid(hold)
             raise

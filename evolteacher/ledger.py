@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from evolteacher.money import Price
 from evolteacher.store import Store
 
 MILLION = 1_000_000
+
+
+QUEUED = "it waits for its provider batch"
+"""Why a call counts that is not submitted yet: a process that ends now has bought nothing."""
+
+OUT = "its provider batch is out"
+"""Why a call counts that has been submitted; the run that collects its batch takes the charge over."""
+
+
+class Charge(NamedTuple):
+    """What one call may come to.
+
+    Attributes:
+        row: in ``charges``.
+        tokens: at the worst.
+        usd: at the worst.
+    """
+
+    row: int
+    tokens: int
+    usd: float
 
 
 class OpenBatch(NamedTuple):
@@ -53,6 +75,15 @@ class Ledger:
         """Forget a call that was not billed."""
         self._store.write("DELETE FROM charges WHERE id = ?", (row,))
 
+    def submitted_charges(self) -> dict[tuple[str, str], Charge]:
+        """Return the charges of calls whose batch was out when the last run ended, by backend and slot.
+
+        Those that were waiting for their batch are forgotten: they never left.
+        """
+        self._store.write("DELETE FROM charges WHERE why = ?", (QUEUED,))
+        rows = self._store.query("SELECT backend, slot, id, tokens, usd FROM charges WHERE why = ?", (OUT,))
+        return {(backend, slot): Charge(*rest) for backend, slot, *rest in rows}
+
     def end_charges(self, was: str, why: str) -> None:
         """Give another reason to all charges that have one."""
         self._store.write("UPDATE charges SET why = ? WHERE why = ?", (why, was))
@@ -77,8 +108,8 @@ class Ledger:
                 usd += (prompt_unpriced * price.input + completion_unpriced * price.output) / MILLION
         return usd, tokens
 
-    def add_batch(self, backend: str, tag: str, items: Iterable[str]) -> int:
-        """Write, before a batch is submitted, what is in it; return its row."""
+    def add_batch(self, backend: str, tag: str, items: Mapping[str, str]) -> int:
+        """Write, before a batch is submitted, what is in it (item -> slot), also into the charges; return its row."""
         with self._store.transaction():
             row = self._store.write(
                 "INSERT INTO batches (backend, tag, provider, ended, at) VALUES (?, ?, '', 0, ?)",
@@ -86,6 +117,11 @@ class Ledger:
             )
             for item in items:
                 self._store.write("INSERT INTO batch_items VALUES (?, ?)", (row, bytes.fromhex(item)))
+            slots = json.dumps(list(items.values()))
+            sql = (
+                "UPDATE charges SET why = ? WHERE backend = ? AND why = ? AND slot IN (SELECT value FROM json_each(?))"
+            )
+            self._store.write(sql, (OUT, backend, QUEUED, slots))
         return row
 
     def name_batch(self, row: int, provider: str) -> None:

@@ -1,12 +1,7 @@
 """What a run would ask, before it asks: calls at most, and an estimate of tokens.
 
-The rule of the estimate. A token is four characters, as in English and code on average. A rewrite is longer than its
-parent by 60 characters (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code
-has 600. An evolving prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A
-response is as long as the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge
-is asked in 150 tokens beside the texts that it judges, and answers in 20; one that judges a whole lineage is asked once
-a lineage, with all versions, and answers in 20 for each. A judge that asks again what it could not read is counted with
-one call. Where the run's folder holds ten replies or more of a kind, their mean replaces the rule.
+The estimate is :mod:`evolteacher.expected`'s rule of thumb, in whose place the folder's own mean is used where it holds
+ten replies or more of a kind.
 
 Dollars. Likely is the likely number of calls, or the most where the folder has no rates, at these tokens. Low is the
 same with answers of half the length, high is the most calls with answers of twice it. Where the folder's own replies
@@ -16,43 +11,23 @@ are used, the answers' mean goes down and up by two of its standard errors inste
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import islice
-from pathlib import Path
 
 from evolteacher.catalog import Catalog
-from evolteacher.errors import MissingExtra
-from evolteacher.filter import Filter, LineageFilter, ResponseFilter, TextFilter
-from evolteacher.intake import seed_stream
+from evolteacher.errors import plugin_fault
+from evolteacher.expected import Calls, SeedSums, evolving, judging, preparing, read_seeds, responding
 from evolteacher.ledger import Ledger
 from evolteacher.limits import Rates
-from evolteacher.messages import ROLES, Role, Usage, as_messages
+from evolteacher.messages import ROLES, Role, Usage
 from evolteacher.money import Price
 from evolteacher.operator import Operator
-from evolteacher.preparing import preparation_of
 from evolteacher.prices import Dollars, all_prices
 from evolteacher.recipe import Recipe
-from evolteacher.record import Instruction, Seed
-from evolteacher.sources import SeedReport
 from evolteacher.store import Store
-from evolteacher.use import Use
 
-CHARACTERS_PER_TOKEN = 4
-GROWTH = 60
-PROBLEM = 600
-"""Characters of a task that is made of a snippet of code."""
-
-SAMPLE = 200
-RESPONSE_TOKENS = 300
-JUDGE_PROMPT_TOKENS = 150
-JUDGE_REPLY_TOKENS = 20
 MEASURED_FROM = 10
 """Replies of a kind, or evolutions, from which a folder's own figures are used."""
-
-SEEDS_ASSUMED = 1000
-INSTRUCTION_ASSUMED = 150
-"""Characters of an instruction where the seeds cannot be read: about Code Alpaca's mean, its input included."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +69,9 @@ class Plan:
         rows: by role and backend.
         own_way: labels of the operators that ask in a way of their own; they are counted with one call.
         minutes: that the limits allow at the least; None without any.
-        paid: US dollars and tokens that the folder has paid so far.
         measured: whether means of the folder's own replies were used.
+        paid: US dollars and tokens that the folder has paid so far.
+        advice: what the backends that are asked know of a better way.
     """
 
     seeds: int
@@ -107,6 +83,7 @@ class Plan:
     minutes: float | None
     measured: bool
     paid: tuple[float, int] = (0.0, 0)
+    advice: tuple[str, ...] = ()
 
     @property
     def dollars(self) -> Dollars | None:
@@ -132,13 +109,13 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
         SeedError: the seeds' file is there and cannot be used. Seeds that are missing, or need an extra or a network,
             are assumed instead.
     """
-    seeds = _read_seeds(recipe, catalog)
+    seeds = read_seeds(recipe, catalog)
     measured = _Measured.of(store) if store is not None else _Measured()
     calls = [
-        *_preparing(recipe, seeds),
-        *_evolving(recipe, seeds),
-        *_responding(recipe, seeds),
-        *_judging(recipe, seeds),
+        *preparing(recipe, seeds),
+        *evolving(recipe, seeds),
+        *responding(recipe, seeds),
+        *judging(recipe, seeds),
     ]
     prices = all_prices(recipe)
     rows = _rows(recipe, calls, measured, prices)
@@ -152,7 +129,18 @@ def make_plan(recipe: Recipe, catalog: Catalog, store: Store | None = None) -> P
         minutes=_least_minutes(recipe, rows),
         measured=any((row.role, row.backend) in measured.means for row in rows),
         paid=Ledger(store).paid(prices) if store is not None else (0.0, 0),
+        advice=tuple(_advice(recipe, dict.fromkeys(row.backend for row in rows))),
     )
+
+
+def _advice(recipe: Recipe, keys: Iterable[str]) -> Iterator[str]:
+    for key in keys:
+        try:
+            advice = recipe.backends[key].component.advice()
+        except Exception as error:
+            raise plugin_fault(f"backend '{key}', giving advice,", error) from error
+        if advice:
+            yield f"Backend '{key}': {advice}"
 
 
 def price_rest(recipe: Recipe, store: Store, rest: Mapping[tuple[Role, str], tuple[int, float]]) -> tuple[Row, ...]:
@@ -166,59 +154,14 @@ def price_rest(recipe: Recipe, store: Store, rest: Mapping[tuple[Role, str], tup
     Returns:
         A row for each.
     """
-    seeds = _Seeds()
+    seeds = SeedSums()
     for _, seed in store.seeds():
         seeds.add(seed)
     kinds = {
-        (k.role, k.backend): k
-        for k in (*_judging(recipe, seeds), *_responding(recipe, seeds), *_evolving(recipe, seeds))
+        (k.role, k.backend): k for k in (*judging(recipe, seeds), *responding(recipe, seeds), *evolving(recipe, seeds))
     }
     calls = [replace(kinds[key], number=most, likely=likely) for key, (most, likely) in rest.items() if key in kinds]
     return _rows(recipe, calls, _Measured.of(store), all_prices(recipe))
-
-
-@dataclass
-class _Seeds:
-    """Sums over the seeds."""
-
-    count: int = 0
-    answered: int = 0
-    characters: int = 0
-    response_characters: int = 0
-    sample: list[Instruction] = field(default_factory=list)
-    unread: str = ""
-
-    def add(self, seed: Seed) -> None:
-        self.count += 1
-        self.characters += len(seed.instruction.text)
-        if seed.response is not None:
-            self.answered += 1
-            self.response_characters += len(seed.response)
-        if len(self.sample) < SAMPLE:
-            self.sample.append(seed.instruction)
-
-    @property
-    def length(self) -> float:
-        return self.characters / self.count if self.count else 0.0
-
-    @property
-    def response_tokens(self) -> float:
-        if not self.answered:
-            return RESPONSE_TOKENS
-        return self.response_characters / self.answered / CHARACTERS_PER_TOKEN
-
-
-@dataclass(frozen=True)
-class _Calls:
-    """Calls of a kind, and the estimated tokens of each."""
-
-    role: Role
-    backend: str
-    number: int
-    prompt_tokens: float
-    completion_tokens: float
-    stage: str
-    likely: float | None = None
 
 
 @dataclass(frozen=True)
@@ -258,128 +201,7 @@ class _Measured:
         return cls(stored, means, kept / tried, answered / tried)
 
 
-def _read_seeds(recipe: Recipe, catalog: Catalog) -> _Seeds:
-    source = recipe.seeds_source()
-    if not Path(source).exists():
-        elsewhere = ":" in source.split("/")[0]
-        why = "is not on this machine, and a plan fetches nothing" if elsewhere else "there is no such file"
-        return _assumed(recipe, f"{source}{'' if elsewhere else ':'} {why}")
-    seeds = _Seeds()
-    try:
-        for seed in seed_stream(recipe, catalog, SeedReport()):
-            seeds.add(seed)
-    except MissingExtra as error:
-        return _assumed(recipe, str(error))
-    return seeds
-
-
-def _assumed(recipe: Recipe, why: str) -> _Seeds:
-    number = recipe.seeds.limit or SEEDS_ASSUMED
-    sample = [Instruction("x" * INSTRUCTION_ASSUMED)]
-    return _Seeds(number, number, number * INSTRUCTION_ASSUMED, number * RESPONSE_TOKENS * 4, sample, why)
-
-
-def _preparing(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
-    """Count what operators ask before the first lineage, as if each call were one of its role in a run."""
-    parent = (seeds.length + GROWTH) / CHARACTERS_PER_TOKEN
-    for use in recipe.operators:
-        for role, number in preparation_of(use).items():
-            prompt = parent if role == "respond" else parent + _overhead(use, seeds.sample) / CHARACTERS_PER_TOKEN
-            completion = seeds.response_tokens if role == "respond" else parent
-            yield _Calls(role, recipe.backend_of(role, use), number, prompt, completion, "prepare")
-
-
-def _evolving(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
-    if recipe.material == "task":
-        parent = seeds.length + GROWTH * (recipe.rounds - 1) / 2
-        yield from _drawing(recipe, seeds, recipe.operators_of("task"), recipe.rounds, parent, parent + GROWTH)
-        return
-    yield from _drawing(recipe, seeds, recipe.operators_of("snippet"), 1, seeds.length, PROBLEM)
-    if later := recipe.rounds - 1:
-        parent = PROBLEM + GROWTH * (later - 1) / 2
-        yield from _drawing(recipe, seeds, recipe.operators_of("task"), later, parent, parent + GROWTH)
-
-
-def _drawing(
-    recipe: Recipe, seeds: _Seeds, operators: tuple[Use[Operator], ...], rounds: int, parent: float, child: float
-) -> Iterator[_Calls]:
-    """Yield the calls of some rounds, by backend: parents and children are of these lengths in the mean."""
-    shares: dict[str, float] = {}
-    overheads: dict[str, float] = {}
-    for use in operators:
-        backend = recipe.backend_of("evolve", use)
-        shares[backend] = shares.get(backend, 0.0) + use.weight
-        overheads[backend] = overheads.get(backend, 0.0) + use.weight * _overhead(use, seeds.sample)
-    total = sum(shares.values())
-    for backend, share in shares.items():
-        if share:
-            # Operators are drawn by weight: where they use several backends this is the mean of each, not the most.
-            number = round(seeds.count * rounds * share / total)
-            prompt = (overheads[backend] / share + parent) / CHARACTERS_PER_TOKEN
-            yield _Calls("evolve", backend, number, prompt, child / CHARACTERS_PER_TOKEN, "evolve")
-
-
-def _overhead(use: Use[Operator], sample: list[Instruction]) -> float:
-    """Return the mean characters of an operator's prompts beside the instruction's own."""
-    component = use.component
-    if component.template is not None:
-        return float(len(component.template))
-    try:
-        lengths = [
-            sum(len(message.content) for message in as_messages(component.prompt(seed))) - len(seed.text)
-            for seed in islice(sample, SAMPLE)
-        ]
-    except Exception:  # an operator that asks in its own way has no prompt() to call; a fault shows in the run
-        return float(JUDGE_PROMPT_TOKENS * CHARACTERS_PER_TOKEN)
-    return sum(lengths) / len(lengths) if lengths else 0.0
-
-
-def _child(recipe: Recipe, seeds: _Seeds) -> float:
-    """Return the mean characters of the rewrites of all rounds."""
-    first = seeds.length + GROWTH if recipe.material == "task" else PROBLEM
-    return first + GROWTH * (recipe.rounds - 1) / 2
-
-
-def _responding(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
-    backend = recipe.backend_of("respond")
-    child = _child(recipe, seeds) / CHARACTERS_PER_TOKEN
-    number = seeds.count * recipe.rounds
-    yield _Calls("respond", backend, number, child, seeds.response_tokens, "respond")
-    missing = seeds.count - seeds.answered
-    if recipe.answers_seeds and missing:
-        prompt = seeds.length / CHARACTERS_PER_TOKEN
-        yield _Calls("respond", backend, missing, prompt, seeds.response_tokens, "seed")
-
-
-def _judging(recipe: Recipe, seeds: _Seeds) -> Iterator[_Calls]:
-    pair = (2 * _child(recipe, seeds) - GROWTH) / CHARACTERS_PER_TOKEN
-    for use in recipe.filters:
-        if not type(use.component).asks():
-            continue
-        backend = recipe.backend_of("judge", use)
-        if isinstance(use.component, LineageFilter):
-            versions = recipe.rounds + 1
-            texts = versions * (pair / 2 + seeds.response_tokens)
-            answer = versions * JUDGE_REPLY_TOKENS
-            yield _Calls("judge", backend, seeds.count, JUDGE_PROMPT_TOKENS + texts, answer, "seed")
-            continue
-        for place in use.on:
-            number = seeds.count * recipe.rounds
-            texts = pair + (seeds.response_tokens if place != "instruction" else 0)
-            stage = {"instruction": "judge", "response": "response"}.get(place, "seed")
-            if stage == "seed":
-                number = _seed_judgements(use.component, recipe, seeds)
-            yield _Calls("judge", backend, number, JUDGE_PROMPT_TOKENS + texts, JUDGE_REPLY_TOKENS, stage)
-
-
-def _seed_judgements(component: Filter, recipe: Recipe, seeds: _Seeds) -> int:
-    responses = seeds.count if recipe.answers_seeds else seeds.answered
-    if isinstance(component, ResponseFilter):
-        return responses
-    return seeds.count + responses if isinstance(component, TextFilter) else seeds.count
-
-
-def _rows(recipe: Recipe, calls: list[_Calls], measured: _Measured, prices: dict[str, Price]) -> tuple[Row, ...]:
+def _rows(recipe: Recipe, calls: list[Calls], measured: _Measured, prices: dict[str, Price]) -> tuple[Row, ...]:
     rows = []
     for role in ROLES:
         most = recipe.sampling.of(role).max_tokens
@@ -440,7 +262,7 @@ def _least_minutes(recipe: Recipe, rows: tuple[Row, ...]) -> float | None:
     return max(times, default=None)
 
 
-def _likely(recipe: Recipe, call: _Calls, measured: _Measured) -> float:
+def _likely(recipe: Recipe, call: Calls, measured: _Measured) -> float:
     """Return the calls of a kind if the folder's rates go on."""
     if call.likely is not None:
         return call.likely

@@ -142,7 +142,7 @@ def explain(found: Any, model: type[BaseModel], keys: Key, what: str) -> tuple[s
 
 def is_secret(key: str | int) -> bool:
     """Whether an option's value may be a secret, by its name; such a value is never shown."""
-    return isinstance(key, str) and _SECRET.search(key) is not None
+    return isinstance(key, str) and _SECRET.search(_snake(key)) is not None
 
 
 def literal_credentials(value: Any, path: Key = ()) -> Iterator[Key]:
@@ -150,13 +150,18 @@ def literal_credentials(value: Any, path: Key = ()) -> Iterator[Key]:
     if isinstance(value, dict):
         for key, inner in value.items():
             if isinstance(inner, str):
-                if _CREDENTIAL.search(key) and inner and not inner.startswith("env:"):
+                if _CREDENTIAL.search(_snake(key)) and inner and not inner.startswith("env:"):
                     yield (*path, key)
             else:
                 yield from literal_credentials(inner, (*path, key))
     elif isinstance(value, list):
         for index, inner in enumerate(value):
             yield from literal_credentials(inner, (*path, index))
+
+
+def _snake(key: str) -> str:
+    """Write ``apiKey`` as ``api_Key``, so that its words can be told apart."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", key)
 
 
 def shown(value: Any) -> str:

@@ -17,7 +17,8 @@ from evolteacher.component import Component
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.messages import ROLES
 from evolteacher.operator import Operator
-from evolteacher.recipe import Recipe, Section, Seeds
+from evolteacher.recipe import Recipe
+from evolteacher.sections import Section, Seeds
 from evolteacher.seeds import SeedReader
 
 FILE = "recipe.schema.json"

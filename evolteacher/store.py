@@ -23,43 +23,19 @@ from typing import Any, NamedTuple, Self
 from evolteacher.errors import RunError, UsageError
 from evolteacher.messages import Reply, Usage
 from evolteacher.record import Instruction, Seed
+from evolteacher.tables import (
+    FROM_1,
+    INSERT_REPLY,
+    INSERT_STEP,
+    READ_1,
+    SCHEMA,
+    SCHEMA_VERSION,
+    SELECT_REPLIES,
+)
 
-SCHEMA_VERSION = 2
-"""1: before steps had scores; opened for writing it is brought up to date, and read as it is."""
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS seeds (
-    ord INTEGER PRIMARY KEY, id BLOB NOT NULL, text TEXT NOT NULL, response TEXT,
-    source TEXT NOT NULL, licence TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS replies (
-    id INTEGER PRIMARY KEY, lineage BLOB NOT NULL, round INTEGER NOT NULL, step TEXT NOT NULL, nth TEXT NOT NULL,
-    fingerprint BLOB NOT NULL, outcome TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
-    model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, latency REAL NOT NULL,
-    cost REAL, backend TEXT NOT NULL, prompt TEXT NOT NULL, at REAL NOT NULL, forked INTEGER NOT NULL DEFAULT 0);
-CREATE UNIQUE INDEX IF NOT EXISTS slot ON replies (lineage, round, step, nth, fingerprint);
-CREATE TABLE IF NOT EXISTS steps (
-    round INTEGER NOT NULL, ord INTEGER NOT NULL, operator TEXT NOT NULL, depth INTEGER NOT NULL,
-    parent_round INTEGER NOT NULL, child TEXT, stage TEXT NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
-    evolve_reply INTEGER, respond_reply INTEGER, scores TEXT NOT NULL DEFAULT '{}',
-    PRIMARY KEY (ord, round)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS output_order ON steps (round, ord);
-CREATE TABLE IF NOT EXISTS lineages (ord INTEGER PRIMARY KEY, digest BLOB NOT NULL, pending TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS drops (
-    round INTEGER NOT NULL, ord INTEGER NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
-    PRIMARY KEY (round, ord)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS charges (
-    id INTEGER PRIMARY KEY, backend TEXT NOT NULL, slot TEXT NOT NULL, tokens INTEGER NOT NULL, usd REAL NOT NULL,
-    why TEXT NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS batches (
-    id INTEGER PRIMARY KEY, backend TEXT NOT NULL, tag TEXT NOT NULL UNIQUE, provider TEXT NOT NULL,
-    ended INTEGER NOT NULL, at REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS batch_items (
-    batch INTEGER NOT NULL, item BLOB NOT NULL, PRIMARY KEY (batch, item)) WITHOUT ROWID;
-"""
-
-_FROM_1 = "ALTER TABLE steps ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'"
-_READ_1 = "CREATE TEMP VIEW steps AS SELECT *, '{}' AS scores FROM main.steps"
+_READ_WITHOUT_CHARGES = (
+    "CREATE TEMP TABLE charges (id INTEGER, backend TEXT, slot TEXT, tokens INTEGER, usd REAL, why TEXT, at REAL)"
+)
 
 REPLY = "reply"
 """The outcome of a call that was answered; any other is the ``outcome`` of a :class:`~evolteacher.errors.CallError`."""
@@ -147,8 +123,17 @@ class Store:
             if not read_only:
                 self._db.execute("PRAGMA journal_mode=wal")
                 self._db.execute(f"PRAGMA synchronous={'full' if full_sync else 'normal'}")
-                self._db.executescript(_SCHEMA)
+                self._db.executescript(SCHEMA)
         self._check_version(read_only)
+        if read_only:
+            self._without_charges()
+
+    def _without_charges(self) -> None:
+        """Let this reader see an empty table of charges, where the file is older than that table."""
+        with self._guard():
+            if not self.query("SELECT 1 FROM main.sqlite_master WHERE name = 'charges'").fetchone():
+                self._db.execute("PRAGMA temp_store=memory")
+                self._db.execute(_READ_WITHOUT_CHARGES)
 
     def _check_version(self, read_only: bool) -> None:
         with self._guard():
@@ -168,11 +153,11 @@ class Store:
         with self._guard():
             if read_only:
                 self._db.execute("PRAGMA temp_store=memory")
-                self._db.execute(_READ_1)
+                self._db.execute(READ_1)
                 return
             with self.transaction():
                 if self.meta("schema") == 1:  # no other process has been here since it was looked at
-                    self._db.execute(_FROM_1)
+                    self._db.execute(FROM_1)
                     self.set_meta("schema", SCHEMA_VERSION)
 
     @contextmanager
@@ -290,16 +275,16 @@ class Store:
             usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
         )  # fmt: skip
         if charge is None:
-            return self.write(_INSERT_REPLY, values)
+            return self.write(INSERT_REPLY, values)
         with self.transaction():
-            row = self.write(_INSERT_REPLY, values)
+            row = self.write(INSERT_REPLY, values)
             self.write("DELETE FROM charges WHERE id = ?", (charge,))
         return row
 
     def replies(self, lineage: bytes) -> dict[Slot, StoredReply]:
         """Return everything that was ever answered in a lineage, by slot."""
         found = {}
-        for row in self._db.execute(_SELECT_REPLIES, (lineage,)):
+        for row in self._db.execute(SELECT_REPLIES, (lineage,)):
             usage = Usage(row[9], row[10])
             reply = Reply(row[6], usage, row[7], row[8], row[11], row[12])
             found[row[1], row[2], row[3], row[4]] = StoredReply(row[0], row[5], reply)
@@ -331,7 +316,7 @@ class Store:
             if stored is not None:
                 self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
             rows = [(step[0], order, *step[1:-1], json.dumps(step.scores) if step.scores else "{}") for step in steps]
-            self._db.executemany(_INSERT_STEP, rows)
+            self._db.executemany(INSERT_STEP, rows)
             self._db.execute("INSERT OR REPLACE INTO lineages VALUES (?, ?, ?)", (order, digest, pending))
 
     def clear_drops(self) -> None:
@@ -370,18 +355,6 @@ class Store:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
-
-
-_REPLY_COLUMNS = (
-    "lineage, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, "
-    "completion_tokens, latency, cost, backend, prompt, at, forked"
-)
-_INSERT_REPLY = f"INSERT INTO replies ({_REPLY_COLUMNS}) VALUES ({', '.join('?' * 17)})"
-_SELECT_REPLIES = (
-    "SELECT id, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, completion_tokens, "
-    "latency, cost FROM replies WHERE lineage = ?"
-)
-_INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 12)})"
 
 
 def _connect(path: Path, parameters: str = "") -> sqlite3.Connection:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
 
 import pytest
 from experiment import catalog, dataset_bytes, go, recipe, write_seeds
@@ -10,6 +16,8 @@ from experiment import catalog, dataset_bytes, go, recipe, write_seeds
 import evolteacher as et
 from evolteacher import errors
 from evolteacher.backend import BatchState
+from evolteacher.budget import worst_case
+from evolteacher.ledger import OUT
 from evolteacher.runner import arun
 from evolteacher_backends.scripted import Scripted
 
@@ -29,8 +37,10 @@ class Batched(Scripted, name="batched"):
 
     async def submit(self, requests, tag):
         first = not SERVER
+        if self.trouble == "dead":
+            os._exit(9)
         batch = f"batch-{len(SERVER)}"
-        SERVER[batch] = {"tag": tag, "requests": dict(requests), "looks": 0, "first": first}
+        SERVER[batch] = {"tag": tag, "requests": dict(requests), "looks": 0, "first": first, "by": self.name}
         if first and self.trouble == "killed":
             raise KeyboardInterrupt
         if first and self.trouble == "cut":
@@ -58,10 +68,20 @@ class Batched(Scripted, name="batched"):
         return BatchState(True, results, len(results))
 
 
+class Narrow(Batched, name="narrow"):
+    """Take few requests and bytes at a time."""
+
+    most_in_batch = 5
+    most_bytes_in_batch = 400
+
+    async def size_in_batch(self, item, request):
+        return len(request.text)
+
+
 class Plugin:
     @et.hookimpl
     def register_backends(self):
-        return [Batched]
+        return [Batched, Narrow]
 
 
 @pytest.fixture
@@ -82,6 +102,21 @@ def calm(seeds, out):
     return go(seeds, out, operators=["harder"], filters=["judged"], backends={"evolve": "logged"})
 
 
+def out(folder):
+    """Return dollars and number of the charges, by reason."""
+    with closing(sqlite3.connect(folder / "run.db")) as db:
+        return {why: (usd, n) for why, usd, n in db.execute("SELECT why, total(usd), count(*) FROM charges GROUP BY 1")}
+
+
+PRICES = {"evolve": {"input": 10.0, "output": 30.0}}
+SMALL = {"prices": PRICES, "sampling": {"max_tokens": 100}, "rounds": 1}
+
+
+def worst(requests):
+    """Return the most dollars that these requests come to."""
+    return sum(et.Price(**PRICES["evolve"]).cost(worst_case(request)) for request in requests)
+
+
 def submitted():
     """Return how often each request was submitted."""
     counts: dict[str, int] = {}
@@ -99,6 +134,44 @@ def test_each_step_of_a_round_is_one_batch_and_the_dataset_is_the_same(seeds, tm
     assert any("each step of a round waits for its batch" in note for note in notes)
     calm(seeds, tmp_path / "calm")
     assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_more_than_a_batch_holds_goes_out_as_several(seeds, tmp_path):
+    """Both bounds are kept and used: some batches are full by number, others by bytes."""
+    result = run(seeds, tmp_path / "run", backends={"evolve": {"narrow": {}}})
+    assert result.pending == 0
+    held = [list(batch["requests"].values()) for batch in SERVER.values()]
+    sizes = [(len(requests), sum(len(request.text) for request in requests)) for requests in held]
+    assert all(1 <= number <= 5 and size <= 400 for number, size in sizes)
+    assert any(number == 5 for number, _ in sizes) and any(1 < number < 5 and size > 300 for number, size in sizes)
+    assert set(submitted().values()) == {1}
+    calm(seeds, tmp_path / "calm")
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_two_backends_send_batches_of_their_own_at_once(seeds, tmp_path):
+    """Evolve goes to one provider and respond to another, each in its batches; the judge's calls go out one by one."""
+    backends = {"evolve": {"batched": {}}, "respond": {"narrow": {}}, "judge": "logged"}
+    assert run(seeds, tmp_path / "run", backends=backends).pending == 0
+    steps = {}
+    for batch in SERVER.values():
+        steps.setdefault(batch["by"], set()).update(
+            request.slot.split("/")[2] for request in batch["requests"].values()
+        )
+    assert steps == {"batched": {"evolve"}, "narrow": {"respond"}}
+    assert set(submitted().values()) == {1} and len(submitted()) >= 2 * 12
+    calm(seeds, tmp_path / "calm")
+    assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "calm")
+
+
+def test_a_request_that_no_batch_holds_settles_its_evolution_and_no_other(seeds, tmp_path):
+    rows = seeds.read_text().splitlines()
+    rows[3] = rows[3].replace("doubles 3", "doubles " + "3" * 400)
+    seeds.write_text("\n".join(rows) + "\n")
+    result = run(seeds, tmp_path / "run", backends={"evolve": {"narrow": {}}}, rounds=1)
+    assert (result.pending, result.summary.filters["evolve", "too-long"]) == (0, 1)
+    assert sum(1 for request in submitted()) == 11 * 3
+    assert run(seeds, tmp_path / "run", backends={"evolve": {"narrow": {}}}, rounds=1).calls == 0
 
 
 @pytest.mark.parametrize("trouble", ["cut", "expired", "500"])
@@ -141,3 +214,59 @@ def test_a_process_that_ends_before_the_id_is_stored_finds_the_batch_by_its_tag(
     assert len(SERVER) == 1
     assert run(seeds, tmp_path / "run").pending == 0
     assert set(submitted().values()) == {1}
+
+
+def test_a_batch_never_reserves_more_than_the_budget_and_a_larger_one_goes_on(seeds, tmp_path):
+    first = run(seeds, tmp_path / "run", budget={"usd": 0.03}, **SMALL)
+    assert first.pending == 12 - first.summary.lineages > 0
+    assert "the budget is spent" in first.budget
+    assert all(worst(batch["requests"].values()) <= 0.03 for batch in SERVER.values()) and SERVER
+    assert 0 < first.cost <= 0.03 and out(tmp_path / "run") == {}
+    last = run(seeds, tmp_path / "run", budget={"usd": 30}, **SMALL)
+    assert (last.pending, last.budget) == (0, "")
+    assert set(submitted().values()) == {1}
+    assert len(submitted()) == first.calls + last.calls == 36
+
+
+def test_a_batch_that_is_out_counts_and_is_collected_within_the_budget_that_it_fills(seeds, tmp_path):
+    """Interrupted while it is out; the budget has no room for a second time, and needs none."""
+
+    async def interrupted():
+        limits = {"retries": 3, "first_wait": 0.001, "batch_poll": 5.0}
+        plan = recipe(seeds, [Plugin()], operators=["harder"], filters=["judged"], limits=limits, budget={"usd": 0.06},
+                      backends={"evolve": {"batched": {}}}, **SMALL)  # fmt: skip
+        task = asyncio.create_task(arun(plan, tmp_path / "run", catalog=catalog(Plugin())))
+        while not SERVER:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(interrupted())
+    (batch,) = SERVER.values()
+    most = worst(batch["requests"].values())
+    assert 0.03 < most <= 0.06
+    assert out(tmp_path / "run") == {OUT: (pytest.approx(most), len(batch["requests"]))}
+    result = run(seeds, tmp_path / "run", budget={"usd": 0.06}, **SMALL)
+    assert result.calls >= len(batch["requests"]) and set(submitted().values()) == {1}
+    assert out(tmp_path / "run") == {} and result.summary.cost <= 0.06
+    assert run(seeds, tmp_path / "run", budget={"usd": 60}, **SMALL).pending == 0
+    assert set(submitted().values()) == {1}
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[3])
+from pathlib import Path
+from test_batches import SMALL, run
+run(Path(sys.argv[1]), Path(sys.argv[2]), "dead", budget={"usd": 0.06}, **SMALL)
+"""
+
+
+def test_what_a_killed_process_had_in_a_batch_that_never_arrived_is_not_counted_twice(seeds, tmp_path):
+    command = [sys.executable, "-c", KILLED, str(seeds), str(tmp_path / "run"), str(Path(__file__).parent)]
+    assert subprocess.run(command, timeout=60).returncode == 9
+    ((why, (usd, number)),) = out(tmp_path / "run").items()
+    assert (why, number > 3, usd > 0.03) == (OUT, True, True)
+    result = run(seeds, tmp_path / "run", budget={"usd": 0.06}, **SMALL)
+    assert result.calls > 0 and out(tmp_path / "run") == {}

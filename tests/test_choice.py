@@ -272,3 +272,44 @@ def test_another_rule_is_another_experiment(whole, tmp_path):
     shutil.copytree(tmp_path / "run", tmp_path / "copy")
     with pytest.raises(errors.UsageError, match=r"choose\.bandit\.block: the folder has 4, the recipe 5"):
         run(recipe(seeds, choose={"bandit": {"block": 5, "least": 0.1}}), tmp_path / "copy", catalog=catalog())
+
+
+class Grade(et.InstructionFilter, name="grade"):
+    """Score what two steps made high, all else low; reject nothing."""
+
+    def reject(self, evolution):
+        return et.Judgement(score=9.0 if evolution.operator == "two-steps" else 5.0)
+
+
+class Graded:
+    @et.hookimpl
+    def register_filters(self):
+        return [Grade]
+
+
+def shares_with(tmp_path, name, bandit, on):
+    changes = {"filters": [{"grade": {"on": on}}], "operators": list(LABELS)}
+    out = tmp_path / name
+    choose = {"bandit": {"block": 8, "cost": 0, **bandit}}
+    go(write_seeds(tmp_path, 120), out, [Graded()], choose=choose, **changes)
+    before = chosen(out)
+    again = go(tmp_path / "seeds.jsonl", out, [Graded()], choose=choose, **changes)
+    assert again.calls == 0 and chosen(out) == before
+    return before[0][-1][1]["shares"]["two-steps"]
+
+
+def test_what_a_judge_scores_above_the_parent_is_followed_and_replays(tmp_path):
+    without = shares_with(tmp_path, "without", {}, ["instruction", "seeds"])
+    following = shares_with(tmp_path, "following", {"gain": "grade"}, ["instruction", "seeds"])
+    assert without == pytest.approx(1 / 3, abs=0.01) and following > 0.45
+    # Without scores of seeds, what the first round gains is not known, and later rounds still tell.
+    assert without + 0.02 < shares_with(tmp_path, "unscored", {"gain": "grade"}, ["instruction"]) < following
+
+
+def test_a_gain_by_a_judge_that_is_not_there_is_refused_with_the_nearest(tmp_path):
+    with pytest.raises(
+        errors.RecipeError, match=r"choose\.bandit\.gain: no filter .* 'grades'\. Did you mean 'grade'\?"
+    ):
+        recipe(write_seeds(tmp_path, 1), [Graded()], choose={"bandit": {"gain": "grades"}}, filters=["grade", "judged"])
+    with pytest.raises(errors.RecipeError, match=r"no filter here that judges instructions is called 'judged'"):
+        recipe(write_seeds(tmp_path, 1), choose={"bandit": {"gain": "judged"}}, filters=["judged"])

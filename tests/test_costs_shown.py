@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from experiment import go, write_seeds
 
 from evolteacher.history import summarise
+from evolteacher.ledger import Ledger
 from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
@@ -39,3 +42,17 @@ def test_costs_in_all_by_round_unknown_and_forked(tmp_path):
     assert f"The calls cost ${summary.cost:,.4f}." in (tmp_path / "run" / "README.md").read_text()
     go(seeds, tmp_path / "new", prices=PRICES, backends={"evolve": TIMED_OUT}, fork=tmp_path / "run")
     assert f"which paid ${summary.cost:,.4f} for them" in shown(tmp_path / "new")
+
+
+def test_a_run_from_before_there_were_charges_is_shown(tmp_path):
+    seeds = write_seeds(tmp_path, 3)
+    go(seeds, tmp_path / "run", prices=PRICES)
+    with closing(sqlite3.connect(tmp_path / "run" / DATABASE)) as database:
+        database.execute("DROP TABLE charges")
+    before = (tmp_path / "run" / DATABASE).read_bytes()
+    assert "test: 3 rows, finished" in shown(tmp_path / "run")
+    with Store(tmp_path / "run" / DATABASE, read_only=True) as store:
+        summary = summarise(store)
+        assert (summary.unknown, summary.unknown_cost) == (0, 0.0)
+        assert Ledger(store).paid({})[0] == pytest.approx(summary.cost) and summary.cost > 0
+    assert (tmp_path / "run" / DATABASE).read_bytes() == before

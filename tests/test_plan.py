@@ -7,8 +7,9 @@ import pytest
 
 import evolteacher as et
 from evolteacher.catalog import Catalog
-from evolteacher.errors import SeedError
-from evolteacher.plan import GROWTH, RESPONSE_TOKENS, SEEDS_ASSUMED, make_plan
+from evolteacher.errors import PluginError, SeedError
+from evolteacher.expected import GROWTH, RESPONSE_TOKENS, SEEDS_ASSUMED
+from evolteacher.plan import make_plan
 from evolteacher.recipe import Recipe
 from evolteacher.runner import run
 from evolteacher.store import Store
@@ -313,3 +314,55 @@ def test_the_least_time_is_that_of_the_provider_that_takes_longest(build, catalo
 def test_a_limit_of_tokens_counts_prompts_and_answers(build, catalog):
     plan = make_plan(build(limits={"tokens_per_minute": 100}), catalog)
     assert plan.minutes == pytest.approx(sum(row.prompt_tokens + row.completion_tokens for row in plan.rows) / 100)
+
+
+@pytest.mark.parametrize(
+    ("options", "written"),
+    [
+        ({"model": "openai/gpt-4.1-mini"}, {"model": "gpt-4.1-mini", "api_key": "env:OPENAI_API_KEY"}),
+        (
+            {"model": "openai/mine", "api_base": "http://127.0.0.1:1/v1", "api_key": "env:MINE"},
+            {"model": "mine", "base_url": "http://127.0.0.1:1/v1", "api_key": "env:MINE"},
+        ),
+        (
+            {"model": "hosted_vllm/Qwen/Q", "api_base": "http://127.0.0.1:1/v1"},
+            {"model": "Qwen/Q", "base_url": "http://127.0.0.1:1/v1"},
+        ),
+        ({"model": "openai/gpt-4.1-mini", "mode": "batch"}, None),
+        ({"model": "openai/o3", "extra": {"reasoning_effort": "low"}}, None),
+        ({"model": "openai/responses/o3"}, None),
+        ({"model": "hosted_vllm/m"}, None),
+        ({"model": "anthropic/claude-haiku-4-5", "api_base": "http://127.0.0.1:1"}, None),
+    ],
+)
+def test_a_recipe_whose_litellm_only_passes_calls_on_is_pointed_to_the_lean_backend(build, catalog, options, written):
+    """The line that it says to write is a recipe's, and validates."""
+    advice = make_plan(build(backends={"evolve": {"litellm": options}}), catalog).advice
+    if written is None:
+        assert advice == ()
+        return
+    (line,) = advice
+    assert line.startswith("Backend 'evolve': ")
+    found = json.loads(line[line.index("{") : line.index("}") + 1])
+    assert found == written
+    lean = build(backends={"evolve": {"openai-compatible": found}})
+    assert lean.backends["evolve"].component.model == written["model"]
+    assert make_plan(lean, catalog).advice == ()
+
+
+class Confused(et.Backend, name="confused"):
+    """Fail to advise."""
+
+    def advice(self):
+        raise KeyError("oops")
+
+
+def test_a_backend_that_fails_to_advise_is_named(build, catalog):
+    class Brings:
+        @et.hookimpl
+        def register_backends(self):
+            return [Confused]
+
+    catalog.register(Brings(), "confused")
+    with pytest.raises(PluginError, match="backend 'evolve', giving advice, raised KeyError"):
+        make_plan(build(backends={"evolve": "confused"}), catalog)

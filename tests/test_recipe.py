@@ -197,6 +197,10 @@ LEAKS = [
     f"backends: {{evolve: {{api: {{max_tokens: {{token: {SECRET}}}}}}}}}",
     f"backends: {{evolve: {{api: {{token: {SECRET}}}}}}}",
     f"backends: {{evolve: {{api: {{pin_token: {SECRET}}}}}}}",
+    f"backends: {{evolve: {{api: {{headers: {{apiKey: {SECRET}}}}}}}}}",
+    f"backends: {{evolve: {{api: {{headers: {{accessToken: {SECRET}}}}}}}}}",
+    f"backends: {{evolve: {{api: {{headers: {{clientSecret: {SECRET}}}}}}}}}",
+    f"backends: {{evolve: {{api: {{workers: {{authToken: {SECRET}}}}}}}}}",
 ]
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
 import sqlite3
+from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from loopback import Provider
 from ruamel.yaml import YAML
 
 import evolteacher as et
@@ -259,4 +263,32 @@ def test_each_is_planned_and_runs_to_its_end_with_scripted_answers(tmp_path: Pat
         assert result.records > summary.kept.get(0, 0) == (0 if name == "oss-instruct" else 3), name
         assert set(summary.operators) <= {use.label for use in recipe.operators}, name
         ran.append(name)
-    assert ran == sorted(path.stem for path in shipped_folder().glob("*.yaml")) and len(ran) == 8
+    assert ran == sorted(path.stem for path in shipped_folder().glob("*.yaml")) and len(ran) == 9
+
+
+@pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed")
+def test_mixed_really_asks_three_providers(tmp_path: Path, catalog, monkeypatch):
+    """Each role's server, reached as --set says, is asked for its own model alone, as often as the store has it."""
+    keys = {"OPENAI_API_KEY": "sk-loopback-answers", "ANTHROPIC_API_KEY": "sk-loopback-judges"}
+    for name, value in keys.items():
+        monkeypatch.setenv(name, value)
+    with (
+        Provider(models=["local"], keep=1000) as local,
+        Provider(key=keys["OPENAI_API_KEY"], models=["gpt-4.1-mini"], keep=1000) as api,
+        Provider(key=keys["ANTHROPIC_API_KEY"], answer="Not Equal", keep=1000) as judge,
+    ):
+        changes = [
+            f"backends.evolve={{openai-compatible: {{model: local, base_url: '{local.url}'}}}}",
+            f"backends.respond.openai-compatible.base_url={api.url}",
+            "backends.judge.litellm.model=openai/judge",
+            f"backends.judge.litellm.api_base={judge.url}",
+            "prices.judge={input: 1, output: 5}",
+        ]
+        result = et.run(Recipe.load("mixed", catalog=catalog, set=changes), tmp_path / "run")
+        asked = [Counter(json.loads(sent["body"])["model"] for sent in each.log() if sent["method"] == "POST")
+                 for each in (local, api, judge)]  # fmt: skip
+    with closing(sqlite3.connect(tmp_path / "run" / "run.db")) as db:
+        stored = dict(db.execute("SELECT backend, count(*) FROM replies GROUP BY backend"))
+    assert result.pending == 0 and result.records > 12
+    assert asked == [{"local": stored["evolve"]}, {"gpt-4.1-mini": stored["respond"]}, {"judge": stored["judge"]}]
+    assert stored["evolve"] == 24 and min(stored.values()) > 0

@@ -120,6 +120,28 @@ def test_and_when_it_is_killed_in_the_middle(folder):
         check_counts(path, provider, most_twice=8)
 
 
+def look_at_wal(path, process):
+    """Look for the key in what SQLite writes first, as long as the run goes on; return how often it was there."""
+    looked = 0
+    while process.poll() is None:
+        if (wal := path / "run" / "run.db-wal").exists() and (written := wal.read_bytes()):
+            assert KEY.encode() not in written
+            looked += 1
+        time.sleep(0.02)
+    return looked
+
+
+def shown(path):
+    """Return what ``show`` prints of a run: the whole, what was rejected, and one lineage in full."""
+    texts = ()
+    for words in ((), ("--rejected",), ("1", "--full")):
+        command = [str(Path(sys.executable).with_name("evolteacher")), "show", "run", *words]
+        done = subprocess.run(command, cwd=path, text=True, capture_output=True, timeout=60)
+        assert done.returncode == 0 and len(done.stdout) > 20, done.stderr
+        texts += (done.stdout, done.stderr)
+    return texts
+
+
 @pytest.mark.parametrize("echo", ["answer", "error"])
 def test_a_key_that_the_provider_sends_back_is_in_nothing_written(folder, echo):
     path, start = folder
@@ -127,10 +149,12 @@ def test_a_key_that_the_provider_sends_back_is_in_nothing_written(folder, echo):
         {"fault": "policy", "containing": "task1 needs"},
         {"fault": "500", "containing": "task2 needs", "first": 2},
     ]
-    with Provider(key=KEY, echo_key=echo, script=script, keep=1000) as provider:
+    with Provider(key=KEY, echo_key=echo, script=script, keep=1000, latency=0.05) as provider:
         process = start(provider)
+        assert look_at_wal(path, process) > 3
         texts = process.communicate(timeout=100)
         assert process.returncode == 0, texts[1]
+        texts += shown(path)
         provider.configure(script=[{"fault": "403"}])
         (path / "run" / "run.db").rename(path / "first.db")
         process = start(provider)

@@ -117,6 +117,7 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
         )
     if made.minutes is not None:
         lines.append(f"The limits make it take {duration(made.minutes * 60)} at the least.")
+    lines += [plain(advice) for advice in made.advice]
     if folder is not None:
         lines.append(f"{folder} holds {sum(row.stored for row in made.rows):,} of these answers already.")
     return lines

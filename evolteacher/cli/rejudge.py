@@ -124,7 +124,8 @@ def _cells(numbers: list[tuple[int, int]]) -> Iterator[str]:
 def _facts(done: Rejudged) -> Table:
     changes, facts = done.changes, fact_table()
     facts.add_row(" lineages", f"{changes.lineages:,} of {done.lineages:,} changed")
-    facts.add_row(" rows", f"{changes.gained:,} gained, {changes.lost:,} lost")
+    so_far = "; rows of pending lineages are counted as lost until they are complete" if done.pending else ""
+    facts.add_row(" rows", f"{changes.gained:,} gained, {changes.lost:,} lost{so_far}")
     if done.pending:
         before = f", {done.was_pending:,} before" if done.was_pending else ""
         facts.add_row(" pending", f"{count(done.pending, 'lineage')}{before}; the first: {plain(done.reason)}")

@@ -6,13 +6,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import Coroutine, Iterator
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
 
 from evolteacher.backend import Backend, BatchState
 from evolteacher.errors import BackendError
-from evolteacher.messages import Reply, Request
+from evolteacher.messages import Message, Reply, Request
 from evolteacher.testing.answers import is_count, wrong_fields
 from evolteacher.testing.description import alike
 from evolteacher.testing.harness import Session, describe, tasks_left, within
@@ -62,6 +63,18 @@ class BatchChecks(Promises):
         for name, own in told.items():
             if own is False:
                 self.violated(f"under the id of {asked[name].text!r} came {results[name]}")
+
+    def test_sizes_are_no_smaller_than_the_requests(self, _batching: Session) -> None:
+        """size_in_batch() counts at least the bytes of a request's text, where most_bytes_in_batch is set."""
+        backend = _batching.backend
+        if backend.most_bytes_in_batch is None:
+            pytest.skip(f"backend '{backend.name}' sets no bound of bytes in a batch")
+        for name, request in self._requests().items():
+            for text in (request.text, "é🙂\n" * 1000):
+                sized = replace(request, messages=(Message("user", text),))
+                size: Any = self._do(_batching, backend.size_in_batch(name, sized), "size_in_batch()")
+                if not is_count(size) or size < len(text.encode()):
+                    self.violated(f"for a text of {len(text.encode()):,} bytes, size_in_batch() returned {size!r}")
 
     def test_a_batch_is_found_by_its_tag(self, _batching: Session) -> None:
         """find() gives the id of the batch that was submitted with this tag, whoever asks, and None where none was."""

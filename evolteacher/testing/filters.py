@@ -97,11 +97,25 @@ class JudgeConformance(_RowChecks, AskingChecks):
     def test_what_is_judged_stands_in_the_prompt(self, component: Component) -> None:
         """What is judged is data: its text stands in a prompt as it is, whatever braces and marks it holds."""
         self.must_ask(component)
+        plain = self._unshown(component, "a plain text", "Tell what a heap is good for.")
         for what, text in TEXTS.items():
-            for where, specimen in specimens(component, {what: text}).items():
-                trial = self.trial(component, specimen)
-                if what in where and trial.asked and not any(text.strip() in asked.text for asked in trial.asked):
-                    self.violated(f"with {where}, {text!r}, it asked {trial.asked[0].text!r}")
+            for place, asked in self._unshown(component, what, text).items():
+                if place not in plain:  # else the judge does not look there at all: at a parent, say
+                    self.violated(f"with {what}{place}, {text!r}, it asked {asked!r}")
+
+    def _unshown(self, component: Component, what: str, text: str) -> dict[str, str]:
+        """Return the places in which a text may stand and is not in what is asked then, each with what is asked."""
+        found, places = {}, 0
+        for where, specimen in specimens(component, {what: text}).items():
+            if not where.startswith(what):
+                continue
+            places += 1
+            trial = self.trial(component, specimen)
+            if trial.asked and not any(text.strip() in asked.text for asked in trial.asked):
+                found[where.removeprefix(what)] = trial.asked[0].text
+        if len(found) == places:
+            self.violated(f"with {what}, {text!r}, it asked {next(iter(found.values()))!r}")
+        return found
 
 
 class DatasetFilterConformance(_FilterChecks):

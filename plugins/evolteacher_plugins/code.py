@@ -21,24 +21,24 @@ Code = Literal[
 _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (language, re.compile(pattern, re.MULTILINE))
     for language, pattern in (
-        ("", r"\A\s*<(?!\?)|^\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE TABLE|ALTER)\b|^@@ |^--- "),
-        ("", r"^\s*(?:Module|Sub|Dim|End Sub|Imports) ?\b|^import (?:UIKit|Foundation|SwiftUI)\b|\binout\b"),
+        ("", r"\A\s*<(?!\?)|^[ \t]*(?:SELECT|INSERT|UPDATE|DELETE|CREATE TABLE|ALTER)\b|^@@ |^--- "),
+        ("", r"^[ \t]*(?:Module|Sub|Dim|End Sub|Imports) ?\b|^import (?:UIKit|Foundation|SwiftUI)\b|\binout\b"),
         ("php", r"<\?php"),
-        ("cpp", r"^\s*#include\s*<(?:iostream|vector|string|map|algorithm|bits/\S+)>|\bstd::|using namespace \w+;"),
-        ("c", r"^\s*#include\s*[<\"]\w+\.h[>\"]"),
-        ("csharp", r"^\s*using System\b|\bConsole\.Write|\bstatic void Main\b"),
-        ("java", r"\bSystem\.out\.print|\bpublic static void main\b|^\s*import javax?\."),
+        ("cpp", r"^[ \t]*#include\s*<(?:iostream|vector|string|map|algorithm|bits/\S+)>|\bstd::|using namespace \w+;"),
+        ("c", r"^[ \t]*#include\s*[<\"]\w+\.h[>\"]"),
+        ("csharp", r"^[ \t]*using System\b|\bConsole\.Write|\bstatic void Main\b"),
+        ("java", r"\bSystem\.out\.print|\bpublic static void main\b|^[ \t]*import javax?\."),
         ("go", r"^package \w+\s*$|\bfmt\.Print"),
         ("rust", r"\bfn \w+\(.*\{\s*$|\blet mut \w|\bprintln!\("),
         ("", r"-> [\w\[\]?]+ \{"
-             r"|: ?\[?(?:Int|String|Double|Bool)\b|\bfor \w+ in .*\{|\$[A-Za-z_]\w* *[=;,)]|^\s*foreach\b"),
-        ("", r"^\s*(?:public|private|protected|internal|static|final) |^\s*(?:interface|type|enum) \w+"),
-        ("", r":\s*(?:string|number|boolean)\b|^\s*(?:import|export) .*['\"{]"
+             r"|: ?\[?(?:Int|String|Double|Bool)\b|\bfor \w+ in .*\{|\$[A-Za-z_]\w* *[=;,)]|^[ \t]*foreach\b"),
+        ("", r"^[ \t]*(?:public|private|protected|internal|static|final) |^[ \t]*(?:interface|type|enum) \w+"),
+        ("", r":\s*(?:string|number|boolean)\b|^[ \t]*(?:import|export) .*['\"{]"
              r"|^(?:var|let) \w+ = (?:from|\[?\w+\(\w+:)"),
-        ("javascript", r"^\s*(?:async )?function\b.*\{\s*$|^\s*const \w+ = |\bconsole\.log\("
+        ("javascript", r"^[ \t]*(?:async )?function\b.*\{\s*$|^[ \t]*const \w+ = |\bconsole\.log\("
                        r"|\bdocument\.\w+\("),
-        ("", r"^\s*end\s*$|;\s*$|^\s*(?:def|class|if|for|while)\b.*(?:\{|\bdo(?: \|[^|]*\|)?|\bthen)\s*$"
-             r"|^\s*(?:let|val|var|func) "),
+        ("", r"^[ \t]*end\s*$|;\s*$|^[ \t]*(?:def|class|if|for|while)\b.*(?:\{|\bdo(?: \|[^|]*\|)?|\bthen)\s*$"
+             r"|^[ \t]*(?:let|val|var|func) "),
         ("python", r"^(?:async )?def \w+\s*\(|^class \w+.*:\s*$|^from [\w.]+ import "
                    r"|^import \w+(?:\.\w+)*(?: as \w+)?\s*$"
                    r"|^(?:for|while|if|with)\b.*:\s*(?:#.*)?$|^print\s*\("),
@@ -47,7 +47,7 @@ _SIGNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 """What gives a language away, tried in order; an empty name is a language that is not checked."""
 
 _PROSE = re.compile(
-    r"^(?!\s*(?:#|//|/?\*|--|\"\"\"|'''))\s*(?:[A-Z][\w']*[,:]?(?: [\w'\"`(.-]+\)?,?){3,}"
+    r"^(?![ \t]*(?:#|//|/?\*|--|\"\"\"|'''))[ \t]*(?:[A-Z][\w']*[,:]?(?: [\w'\"`(.-]+\)?,?){3,}"
     r"|(?:[a-z']+)(?:,? [\w'\"-]+){3,}[.!?]\s*$)",
     re.MULTILINE,
 )

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 import evolteacher as et
-from evolteacher.errors import MissingExtra, did_you_mean
+from evolteacher.errors import MissingExtra
 from evolteacher_plugins.fenced import prose_of, quoted
 
 CODES = frozenset(
@@ -32,7 +32,10 @@ _NO_LANGUAGE = "zxx"
 _LOOKED_AT = 1_000
 """Characters of prose that are judged. More would change nothing and take time."""
 
-_CODE_LINE = re.compile(r"^(?:\s{4,}|\t|\s*(?:>>>|\$|#include|//|@))|[{}();=<>\[\]|\\]|^\s*[\w.]+\(|https?://|--\w")
+_CODE_LINE = re.compile(
+    r"^(?:\s{4,}|\t|\s*(?:>>>|\$|#include|//|@))|[{}();=<>\[\]|\\]|^\s*[\w.]+\(|https?://|--\w"
+    r"|^\s*(?:def|class|for|if|elif|else|while|with|return|import|from|try|except|let|const|var|func|fn)\b"
+)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 """Scripts that put no space between words, or much into one: there a letter counts for half a word."""
@@ -60,7 +63,7 @@ class Language(et.TextFilter, name="language"):
     def _known(cls, wanted: tuple[str, ...]) -> tuple[str, ...]:
         for code in wanted:
             if code not in CODES:
-                raise ValueError(f"'{code}' is no language code.{did_you_mean(code, CODES)}")
+                raise ValueError(f"'{code}' is no ISO 639 code that the model knows; they look like en, de, pt and zh")
         return wanted
 
     def reject(self, text: str) -> str | None:

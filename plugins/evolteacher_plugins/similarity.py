@@ -48,7 +48,7 @@ class TooSimilar(et.InstructionFilter, name="too-similar"):
         0.75, gt=0, le=1, description="A child is rejected if its likeness to its parent is this much or more."
     )
     added: int = Field(
-        4, ge=1, description="A child that is longer than its parent by this many words or more passes all the same."
+        3, ge=1, description="A child that is longer than its parent by this many words or more passes all the same."
     )
 
     def reject(self, evolution: et.Evolution) -> str | None:

@@ -8,12 +8,14 @@ small models (see the lab notebook); ``template:`` takes other words.
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar, get_args
 
 from pydantic import Field
 
 import evolteacher as et
-from evolteacher_plugins.demonstrations import DEMONSTRATIONS, Form
+from evolteacher.errors import Unreadable
+from evolteacher_plugins.demonstrations import DEMONSTRATIONS, Form, Pair
 
 GIVEN = "<given_instruction>"
 GIVEN_END = "</given_instruction>"
@@ -37,6 +39,14 @@ IN_BREADTH = (
     "The new instruction asks for something else than the given instruction: it is of the same domain but rarer, and "
     "about as long and as hard."
 )
+
+
+COPY = 0.65
+"""Likeness to a demonstration from which on a rewrite is a copy of it (docs/notebook.md has what was read)."""
+
+_WORD = re.compile(r"\w+")
+_COMPARED = 5_000
+"""Words of a rewrite that are compared: more take too long."""
 
 
 class InDepth(et.Operator):
@@ -114,10 +124,26 @@ class WizardLMComplicateInput(InDepth, name="wizardlm-complicate-input"):
         None, description="What the input is; where it is not given, each instruction draws one by its own text."
     )
 
+    def _shown(self, parent: et.Instruction) -> tuple[str, tuple[Pair, Pair]]:
+        """Return what the data of one form are called, and the demonstrations."""
+        forms: tuple[Form, ...] = get_args(Form)
+        return DEMONSTRATIONS[self.form or forms[int(parent.id, 16) % len(forms)]]
+
+    def read(self, reply: et.Reply, parent: et.Instruction) -> str:
+        """Take the new instruction out of the answer; one that only hands a demonstration back is none.
+
+        Raises:
+            Unreadable: there is none, or it is a demonstration's.
+        """
+        child = super().read(reply, parent)
+        for shown in (text for pair in self._shown(parent)[1] for text in pair):
+            if _likeness(child, shown) >= COPY > _likeness(parent.text, shown):
+                raise Unreadable("it repeats a demonstration of the prompt")
+        return child
+
     def prompt(self, parent: et.Instruction) -> str:
         """Return the prompt with the demonstrations of one form."""
-        forms: tuple[Form, ...] = get_args(Form)
-        data, shown = DEMONSTRATIONS[self.form or forms[int(parent.id, 16) % len(forms)]]
+        data, shown = self._shown(parent)
         method = self.method.replace("{data}", data)
         examples = [f"{_given(given)}\n\n{HARDER}\n{harder}\n{HARDER_END}" for given, harder in shown]
         return "\n\n".join([IN_DEPTH, method, *examples, _given(parent.text), HARDER]) + "\n"
@@ -135,6 +161,19 @@ class WizardLMBreadth(et.Operator, name="wizardlm-breadth"):
     def prompt(self, parent: et.Instruction) -> str:
         """Return the prompt; the parent's text stands in it as it is."""
         return IN_BREADTH + "\n\n" + _given(parent.text) + f"\n\n{NEW}\n"
+
+
+def _likeness(text: str, other: str) -> float:
+    """Return how alike two texts are before their code blocks: 1 for the same words in the same order, 0 for none."""
+    from rapidfuzz.distance import LCSseq
+
+    ours, theirs = (_WORD.findall(each.partition("```")[0].casefold()) for each in (text, other))
+    if not ours or not theirs:
+        return 0.0
+    # Numbers for words: the library would compare by Python's hash, which differs from one process to the next.
+    numbers = {word: number for number, word in enumerate(dict.fromkeys([*ours, *theirs]))}
+    common = LCSseq.similarity([numbers[word] for word in ours[:_COMPARED]], [numbers[word] for word in theirs])
+    return 2 * common / (len(ours) + len(theirs))
 
 
 def _given(text: str) -> str:

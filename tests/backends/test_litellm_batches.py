@@ -12,7 +12,8 @@ from aiohttp import web
 from loopback import Provider, digest
 
 import evolteacher as et
-from evolteacher import errors
+from evolteacher import errors, runner
+from evolteacher.catalog import Catalog
 from evolteacher.testing.batches import BatchChecks
 from evolteacher_backends.litellm import LiteLLM, batches
 
@@ -211,13 +212,13 @@ async def test_a_batch_that_the_provider_does_not_know(opened):
         await (await opened()).collect("batch_none")
 
 
-async def test_a_file_that_is_too_large_is_not_sent(opened, provider, monkeypatch):
-    monkeypatch.setattr(batches, "MOST_BYTES", 3000)
+async def test_the_size_of_a_request_is_that_of_its_line(opened, provider):
     backend = await opened()
-    await backend.submit(requests("x" * 1000), "t")
-    with pytest.raises(errors.FatalError, match=r"3 requests make a file of .* MB"):
-        await backend.submit(requests(*["x" * 1000] * 3), "t")
-    assert len(uploaded(provider)) == 1
+    asked = requests("x" * 1000, 'é 🙂\n"', " ", stop=("END",))
+    sizes = [await backend.size_in_batch(name, request) for name, request in asked.items()]
+    await backend.submit(asked, "t")
+    (body,) = [sent["body"] for sent in provider.log() if sent["path"] == "/v1/files"]
+    assert [len(line) + 1 for line in body.splitlines() if line.startswith('{"custom_id"')] == sizes
 
 
 async def test_parameters_that_the_model_does_not_take(opened):
@@ -301,24 +302,59 @@ class TestConformance(BatchChecks):
         return digest([{"role": each.role, "content": each.content} for each in request.messages]).hex() in reply.text
 
 
-def test_a_whole_run_in_batches(tmp_path, provider, monkeypatch):
-    """Each step of a round is one batch; every lineage gets its answer, and nothing is asked by single calls."""
+class Small(LiteLLM, name="small"):
+    """LiteLLM whose provider takes small files."""
+
+    most_bytes_in_batch = 2_000
+
+
+class Plugin:
+    @et.hookimpl
+    def register_backends(self):
+        return [Small]
+
+
+@pytest.fixture
+def run(tmp_path, provider, monkeypatch):
+    """Return what runs six seeds through one round in batches."""
     monkeypatch.setenv("SOME_VARIABLE", KEY)
     seeds = tmp_path / "seeds.jsonl"
     seeds.write_text("".join(json.dumps({"instruction": f"Write task {n} {uuid.uuid4()}."}) + "\n" for n in range(6)))
     options = {"model": OPENAI, "api_key": "env:SOME_VARIABLE", "api_base": provider.url, "mode": "batch"}
-    recipe = et.Recipe.from_dict(
-        {
+    catalog = Catalog.load()
+    catalog.register(Plugin(), "small")
+
+    def run(backend="litellm"):
+        recipe = {
             "evolteacher": 1,
             "name": "batches",
             "seeds": str(seeds),
             "rounds": 1,
             "operators": ["add-constraints"],
-            "backends": {"evolve": {"litellm": options}},
+            "backends": {"evolve": {backend: options}},
             "limits": {"batch_poll": 0.05},
         }
-    )
-    result = et.run(recipe, tmp_path / "out")
+        return runner.run(et.Recipe.from_dict(recipe, catalog=catalog), tmp_path / "out", catalog=catalog)
+
+    return run
+
+
+def test_a_run_of_more_bytes_than_a_file_may_have(run, provider):
+    """Files are filled up to the bound, and each request is in one of them."""
+    result = run("small")
+    assert (result.records, result.calls) == (6, 12)
+    files = [sent["body"] for sent in provider.log() if (sent["method"], sent["path"]) == ("POST", "/v1/files")]
+    files = [[line for line in body.splitlines() if line.startswith('{"custom_id"')] for body in files]
+    sizes = [(len(lines), sum(len(line) + 1 for line in lines)) for lines in files]
+    assert all(size <= Small.most_bytes_in_batch for _, size in sizes) and len(sizes) > 2
+    assert any(1 < number < 6 and size > Small.most_bytes_in_batch / 2 for number, size in sizes)
+    names = [json.loads(line)["custom_id"] for lines in files for line in lines]
+    assert len(names) == len(set(names)) == 12
+
+
+def test_a_whole_run_in_batches(run, tmp_path, provider):
+    """Each step of a round is one batch; every lineage gets its answer, and nothing is asked by single calls."""
+    result = run()
     counters = provider.counters()
     assert (result.records, result.calls) == (6, 12)
     assert counters["batches"] == 2 and sum(counters["batch_lines"].values()) == 12

@@ -105,6 +105,18 @@ class TestRequests:
         assert set(asker.server.seen[0].json) == {"model", "messages", "max_completion_tokens"}
         assert reply.text == "One."
 
+    @pytest.mark.parametrize(
+        ("text", "reason", "kept"),
+        [("One.## TwoEND", "stop", "One."), ("END", "stop", ""), ("One. Two", "length", "One. Two")],
+    )
+    def test_an_answer_that_is_cut_here_is_not_truncated(self, asker, text, reason, kept):
+        """A server that knows no stop texts goes on to max_tokens, and what stands before the stop is whole."""
+        sampling = et.Sampling(stop=("END", "##"))
+        answer = body_of(text)
+        answer["choices"][0]["finish_reason"] = "length"
+        reply = asker.reply(answer, et.Request(REQUEST.messages, sampling), drop=["stop"])
+        assert (reply.text, reply.finish_reason) == (kept, reason)
+
     def test_samplings_do_not_mix(self, asker):
         """More of them than are remembered, as where a plugin gives each call its seed."""
         asker.server.seen.clear()

@@ -35,6 +35,8 @@ PROVIDER = {}
 class Good(et.Backend, name="good"):
     """Repeats its prompt, word by word, as a server would that takes a key; holds a thread, a socket and a task."""
 
+    most_bytes_in_batch = 1_000_000
+
     model: str = "tiny"
     mode: str = "single"
     situation: str = ""
@@ -133,6 +135,9 @@ class Good(et.Backend, name="good"):
     def in_batches(self):
         return self.mode == "batch"
 
+    async def size_in_batch(self, item, request):
+        return len(item) + len(request.text.encode())
+
     async def submit(self, requests, tag):
         batch = uuid.uuid4().hex
         PROVIDER[batch] = (tag, {name: self.answer(request) for name, request in requests.items()}, [0])
@@ -219,7 +224,8 @@ BROKEN = {}
 """Conformance class -> the checks that must fail in it; one, unless a fault is in the way of others."""
 
 
-BATCH_CHECKS = {name for name in vars(BatchChecks) if name.startswith("test_")}
+SIZES = "test_sizes_are_no_smaller_than_the_requests"
+BATCH_CHECKS = {name for name in vars(BatchChecks) if name.startswith("test_")} - {SIZES}
 
 
 def breaks(*checks, **attributes):
@@ -939,6 +945,17 @@ class SwapsResults(Good):
         state = await super().collect(batch)
         swapped = dict(zip(state.results, reversed(state.results.values()), strict=True))
         return et.BatchState(state.ended, swapped, state.answered)
+
+
+@breaks(SIZES)
+class CountsCharactersInABatch(Good):
+    async def size_in_batch(self, item, request):
+        return len(request.text)
+
+
+@breaks(SIZES)
+class SetsABoundAndNoSizes(Good):
+    size_in_batch = et.Backend.size_in_batch
 
 
 @breaks("test_batches_leave_nothing_behind")

@@ -51,7 +51,7 @@ def outcomes(tmp_path_factory):
 def test_a_good_backend_passes_every_check(outcomes, suite):
     assert set(outcomes[suite]) == {"passed", "skipped"}
     assert {check for check, _ in outcomes[suite]["passed"]} == CHECKS
-    assert len(outcomes[suite]["passed"]) == 60
+    assert len(outcomes[suite]["passed"]) == 61
     assert all("not covered: the fixture `faults`" in why for _, why in outcomes[suite]["skipped"])
 
 
@@ -65,9 +65,9 @@ def test_a_broken_backend_fails_what_it_breaks_and_nothing_else(outcomes, suite)
 
 
 def test_every_check_is_broken_by_some_backend(outcomes):
-    assert len(CHECKS) == 43
+    assert len(CHECKS) == 44
     assert {check for checks in BROKEN.values() if len(checks) == 1 for check in checks} == CHECKS
-    assert len(BROKEN) == len(outcomes) - 2 == 87
+    assert len(BROKEN) == len(outcomes) - 2 == 89
 
 
 MINIMAL = """
@@ -106,8 +106,8 @@ def test_the_least_that_an_author_writes_passes_and_tells_what_it_does_not_cover
     assert set(outcomes["TestMine"]) == {"passed", "skipped"}
     assert len(outcomes["TestMine"]["passed"]) == 41
     skipped = [why for _, why in outcomes["TestMine"]["skipped"]]
-    assert len(skipped) == 24 and sum("TestMine: not covered: " in why for why in skipped) == 19
-    assert sum("backend 'mine' knows no batches" in why for why in skipped) == 5
+    assert len(skipped) == 25 and sum("TestMine: not covered: " in why for why in skipped) == 19
+    assert sum("backend 'mine' knows no batches" in why for why in skipped) == 6
     for what in ("wrong key", "cut connection", "attribute `deterministic`", "fixture `secret`"):
         assert re.search(f"TestMine: not covered: .*{what}", printed)
     assert all("must have a fixture `backend`" in why for _, why in outcomes["TestForgotten"]["error"])

@@ -13,12 +13,16 @@ DATASET = [name for name, cls in FILTERS.items() if issubclass(cls, DatasetFilte
 JUDGES = [name for name, cls in FILTERS.items() if cls.asks()]
 ROWS = [name for name in FILTERS if name not in (*DATASET, *JUDGES)]
 
-OPTIONS = {}
+OPTIONS = {
+    "template": {"template": "Make this task harder:\n{{ instruction }}\n\n<harder>"},
+    "forbidden": {"words": ["lorem"]},
+    "length": {"max_words": 2_000},
+}
 """Name -> options, of those that have required ones."""
 
 
 def test_the_catalog_holds_what_is_meant_to_be_checked():
-    assert len(OPERATORS) >= 5 and len(ROWS) >= 9 and len(JUDGES) >= 1
+    assert (len(OPERATORS), len(ROWS), len(JUDGES), len(DATASET)) == (16, 19, 5, 0)
     assert len(ROWS) + len(JUDGES) + len(DATASET) == len(FILTERS)
 
 

@@ -58,7 +58,7 @@ def test_language():
         english, "", "Ordena la lista.", "```\nEscribe una función que ordene una lista de números enteros\n```",
         "x = 1\nfor zahl in zahlen: drucke(zahl)\nwenn = 3; dann = 4; sonst = 5; und = 6; oder = 7",
         "1 2 3 4 5 6 7 8 9",
-        "SELECT name FROM users WHERE age > 3;",
+        "SELECT name FROM users WHERE age > 3;", "  for num in arr:\n  return min_num, max_num, avg, total, zero",
     ]  # fmt: skip
     rejected = [
         "Schreibe eine Funktion, die prüft, ob eine Zahl eine Primzahl ist oder nicht.",
@@ -68,10 +68,10 @@ def test_language():
         "编写一个函数 对整数列表进行排序并返回结果 同时删除重复的元素。",
         "Escribe una función en Python que ordene una lista de números enteros de menor a mayor.",
     ]
-    check("language", passing, rejected, (7, 6))
+    check("language", passing, rejected, (8, 6))
     assert on("language", rejected[0], wanted=["en", "de"]) is None
     assert on("language", english, wanted=["de"]).startswith("its language is 'en' and not de (")
-    with pytest.raises(ValidationError, match="'english' is no language code"):
+    with pytest.raises(ValidationError, match="'english' is no ISO 639 code"):
         make("language", wanted=["english"])
 
 
@@ -176,8 +176,9 @@ def test_too_similar():
         "Write a generator that yields prime numbers below a bound.",
         PARENT[:-1] + ", ignoring those that repeat twice.",
         PARENT + " Please raise a ValueError where an item is no integer.",
+        PARENT[:-1] + " using bitwise operations.",
     ]  # fmt: skip
-    assert [alike(child) is None for child in rejected + passing] == [False] * 9 + [True] * 5
+    assert [alike(child) is None for child in rejected + passing] == [False] * 9 + [True] * 6
     assert alike(rejected[2]) == ("its likeness to its parent is 0.93, 0.75 or more, and only 1 of its 15 words is new")
     assert alike(rejected[2], ratio=0.95) is None and alike(passing[0], added=20, ratio=0.5) is not None
     assert make("too-similar").allowed_on == ("instruction",)
@@ -261,8 +262,9 @@ def test_pii():
         "user@example.com, a.b@example.org, john.doe@gmail.com", "127.0.0.1 192.168.1.1 10.0.0.1 8.8.8.8", "555-1234",
         "(212) 555-0199", "version 91.10.11.12", "4111 1111 1111 1111", "GB82WEST12345698765432", "123-45-6789",
         "2023-01-15 12:00", "10 20 30 40 50 60", "1234567890", "@decorator\ndef f(): ...", "a@b", "3.14159265358979",
+        "4 8 12 16 20 24 28 32 36 40",
     ]  # fmt: skip
-    check("pii", passing, rejected, (14, 8))
+    check("pii", passing, rejected, (15, 8))
     assert on("pii", "a\n" + rejected[0]) == "it holds an e-mail address, on line 2"
     for text, entry in zip(rejected[:2], ["posteo.de", "+4930901820"], strict=True):
         assert on("pii", text, allow=[entry]) is None

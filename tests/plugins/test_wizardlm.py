@@ -144,3 +144,27 @@ def test_a_prompt_is_pure_and_holds_any_instruction(text):
     for operator in OPERATORS.values():
         assert operator().prompt(parent) == operator().prompt(parent)
         assert parent.text in operator().prompt(parent)
+
+
+def test_a_demonstration_that_is_handed_back_is_no_rewrite():
+    operator = OPERATORS["wizardlm-complicate-input"](form="html")
+    parent = et.Instruction("Write a function in JavaScript that takes in a string and returns its length.")
+    copies = [
+        "How do I make a web page easier to read?",
+        "How can I make my web page easier to read with a screen reader?",
+        "Name three things that make the following page hard to read with a screen reader:\n\n```html\n<p>x</p>\n```",
+        *(text for form, *texts in PAIRS if form == "html" for text in texts),
+    ]
+    for copy in copies:
+        with pytest.raises(Unreadable, match="repeats a demonstration"):
+            operator.read(et.Reply(copy), parent)
+    assert len(copies) == 7
+    rewrites = [
+        "Write a function that returns the length of the text of the following page, without its tags:\n\n"
+        "```html\n<p>Only 3 left</p>\n```",
+        "word " * 40_000,
+    ]
+    for rewrite in rewrites:
+        assert operator.read(et.Reply(rewrite), parent) == rewrite.strip()
+    asked = et.Instruction("How do I make a web page easier to read on a phone?")
+    assert operator.read(et.Reply("How do I make a web page easier to read on a small phone at night?"), asked)

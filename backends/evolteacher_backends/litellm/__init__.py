@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from evolteacher_backends.litellm.connection import Connection
 
 
+PASSED_ON = ("custom_openai", "hosted_vllm", "litellm_proxy", "llamafile", "lm_studio")
+"""Providers to whose servers LiteLLM passes calls on as they are."""
+
+
 class LiteLLM(et.Backend, name="litellm"):
     """Answer with a model of any provider that LiteLLM knows. Needs the extra `litellm`.
 
@@ -31,8 +36,9 @@ class LiteLLM(et.Backend, name="litellm"):
 
     primary: ClassVar[str] = "model"
 
-    # The provider takes 50,000 requests and 200 MB: so many leave 10,000 bytes to each.
-    most_in_batch: ClassVar[int] = 20_000
+    # OpenAI's and Azure's bounds of a batch's file.
+    most_in_batch: ClassVar[int] = 50_000
+    most_bytes_in_batch: ClassVar[int | None] = 200_000_000
 
     model: str = Field(min_length=1, description="As LiteLLM writes it: `provider/model`, e.g. `openai/gpt-4.1-mini`.")
     api_key: str | None = et.free(None, description="`env:NAME`, the environment variable that holds the key.")
@@ -81,6 +87,22 @@ class LiteLLM(et.Backend, name="litellm"):
     def price(self) -> et.Price | None:
         """Return what LiteLLM's price map says, without importing LiteLLM; batches cost half."""
         return prices.known_price(self.model, batch=self.in_batches())
+
+    def advice(self) -> str:
+        """Return how `openai-compatible` is written for the same server, where LiteLLM would only pass calls on."""
+        provider, name = prices.provider_of(self.model), self.model.partition("/")[2] or self.model
+        served = provider == "openai" or (provider in PASSED_ON and self.api_base is not None)
+        if not served or self.in_batches() or self.extra or name.startswith("responses/"):
+            return ""
+        options = {"model": name}
+        if self.api_base is not None:
+            options["base_url"] = self.api_base
+        if (key := self.api_key or ("env:OPENAI_API_KEY" if provider == "openai" else None)) is not None:
+            options["api_key"] = key
+        return (
+            "this server speaks OpenAI's API, and a new run spends less time on each call with "
+            f"openai-compatible: {json.dumps(options)} (which knows no prices: write them under prices:)"
+        )
 
     def secrets(self) -> tuple[str, ...]:
         """Return the keys in use: those that options name, the provider's own, and what is sent as one."""
@@ -136,6 +158,11 @@ class LiteLLM(et.Backend, name="litellm"):
         if request.sampling not in opened.answered:
             opened.remember(request.sampling)
         return reply
+
+    async def size_in_batch(self, item: str, request: et.Request) -> int:
+        """Return the bytes of a request's line in a batch's file."""
+        size: int = await self._batches().size(item, request)
+        return size
 
     async def submit(self, requests: Mapping[str, et.Request], tag: str) -> str:
         """Upload the requests and start a batch, tagged in its metadata; return its id."""

@@ -25,9 +25,6 @@ from evolteacher_backends.litellm.template import Template, template_for
 PROVIDERS = ("openai", "azure", "hosted_vllm", "litellm_proxy")
 """Providers of which LiteLLM can submit, list and collect batches in OpenAI's form."""
 
-MOST_BYTES = 200_000_000
-"""Size of a batch's file that OpenAI and Azure take (200 MB)."""
-
 ENDPOINT = "/v1/chat/completions"
 
 TAG = "evolteacher"
@@ -66,20 +63,22 @@ class Batches:
         """Close the connections."""
         await self._client.close()
 
+    async def size(self, name: str, request: et.Request) -> int:
+        """Return the bytes of a request's line in the file.
+
+        Raises:
+            FatalError: no batch can succeed.
+        """
+        return len(await self._line(name, request))
+
     async def submit(self, requests: Mapping[str, et.Request], tag: str) -> str:
         """Upload the requests and start the batch; return its id.
 
         Raises:
             RetryableError: a fault that may pass.
-            FatalError: no batch can succeed, or this one's file is larger than the provider takes.
+            FatalError: no batch can succeed.
         """
         lines = [await self._line(name, request) for name, request in requests.items()]
-        size = sum(map(len, lines))
-        if size > MOST_BYTES:
-            raise errors.FatalError(
-                f"'{self._model}': {len(lines):,} requests make a file of {size / 1e6:,.0f} MB, and a provider batch "
-                f"takes {MOST_BYTES / 1e6:,.0f}: run fewer seeds at a time (--limit), or mode: interactive"
-            )
         with self._explained():
             file = await self._client.files.create(file=(f"{tag}.jsonl", b"".join(lines)), purpose="batch")
             batch = await self._client.batches.create(

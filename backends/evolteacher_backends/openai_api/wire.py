@@ -70,10 +70,13 @@ def read_reply(data: bytes, headers: Mapping[str, str], asked: Asked, latency: f
     choice = _first_choice(answer, headers, asked)
     message = choice["message"]
     text = _text(message.get("content"), asked)
-    for stop in asked.cut_at:
-        text = text.partition(stop)[0]
     usage, cost = _usage(answer.get("usage"), headers)
     finish_reason = _word(choice.get("finish_reason"), "stop")
+    for stop in asked.cut_at:
+        text, found, _ = text.partition(stop)
+        if found and finish_reason == "length":
+            # The server ran on behind the end; what stands before it is whole.
+            finish_reason = "stop"
     refusal = message.get("refusal")
     if finish_reason.startswith("content_filter") or (refusal and isinstance(refusal, str) and not text):
         said = asked.excerpt(refusal) if isinstance(refusal, str) and refusal else "the content filter cut the answer"
