@@ -14,8 +14,8 @@ from evolteacher import errors
 DATABASE = "run.db"
 """The file of a run folder that holds its replies."""
 
-SCHEMA = "1"
-"""The version of the database's tables that is read here, as its ``meta`` table tells it."""
+SCHEMAS = ("1", "2")
+"""Versions of the database whose replies are read here, as its ``meta`` table tells them: alike in these two."""
 
 REPLY = "reply"
 """The outcome of a call that was answered; others name the error that the call settled as."""
@@ -54,7 +54,7 @@ class Replay:
 
     def _check_version(self, file: Path) -> None:
         row = self._db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
-        if row is None or row[0] != SCHEMA:
+        if row is None or row[0] not in SCHEMAS:
             raise errors.UsageError(
                 f"{file}: backend 'scripted': this run was written by another version of evolteacher"
             )
