@@ -283,6 +283,12 @@ class TestRun:
         texts(Scripted(run=run / "run.db"), request("prompt 1"))
         assert (run / "run.db").read_bytes() == before
 
+    def test_a_run_from_before_scores_is_replayed_too(self, run):
+        found = texts(Scripted(run=run), request("prompt 1"))
+        with Store(run / "run.db") as store:
+            store.set_meta("schema", 1)
+        assert texts(Scripted(run=run), request("prompt 1")) == found
+
     def test_what_is_no_run(self, tmp_path):
         (tmp_path / "text.db").write_text("nothing of the kind, and long enough to be looked at as a database" * 20)
         with Store(tmp_path / "newer.db") as store:
