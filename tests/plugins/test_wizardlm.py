@@ -148,7 +148,7 @@ def test_a_prompt_is_pure_and_holds_any_instruction(text):
 
 def test_a_demonstration_that_is_handed_back_is_no_rewrite():
     operator = OPERATORS["wizardlm-complicate-input"](form="html")
-    parent = et.Instruction("Write a function in JavaScript that takes in a string and returns its length.")
+    parent = et.Instruction("Write a TypeScript function that tells how many letters a word has.")
     copies = [
         "How do I make a web page easier to read?",
         "How can I make my web page easier to read with a screen reader?",
