@@ -151,7 +151,7 @@ def test_the_score_of_a_rejected_step_stays_and_show_prints_it(tmp_path):
     with Store(tmp_path / "run" / "run.db", read_only=True) as store:
         drawn = tree(lineage(store, 0))
     title = drawn.children[0].children[0].label.renderables[0].plain
-    assert title.endswith(f"characters: too long, length {scores(tmp_path)[1]['length']:g}")
+    assert title.endswith(f"characters: too long, characters {scores(tmp_path)[1]['characters']:g}")
 
 
 @pytest.mark.parametrize(
