@@ -214,7 +214,7 @@ def test_hostile_answers_are_read_in_linear_time(name):
     for parent in (PARENT, answer, "x = 1\n" * 20_000):
         start = time.process_time()
         read(answer, parent)
-        assert time.process_time() - start < 1
+        assert time.process_time() - start < 4  # a quadratic reading takes minutes; a busy machine inflates this
 
 
 def test_a_long_task_goes_through_unharmed():
