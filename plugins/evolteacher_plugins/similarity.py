@@ -10,6 +10,7 @@ from pydantic import Field
 
 import evolteacher as et
 from evolteacher_plugins.elimination import STOP_WORDS
+from evolteacher_plugins.likeness import common_words
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -57,11 +58,7 @@ class TooSimilar(et.InstructionFilter, name="too-similar"):
         child = _words(_without_filler(evolution.child.text, frozenset(parent)))
         if not child:
             return "it says nothing but words that ask for nothing"
-        from rapidfuzz.distance import LCSseq
-
-        # Numbers for words: the library would compare by Python's hash, which differs from one process to the next.
-        numbers = {word: number for number, word in enumerate(dict.fromkeys([*parent, *child]))}
-        common = LCSseq.similarity([numbers[word] for word in parent], [numbers[word] for word in child])
+        common = common_words(parent, child)
         if common == len(child):
             return "it repeats its parent" if common == len(parent) else "it adds no word to its parent"
         likeness = 2 * common / (len(parent) + len(child))

@@ -16,6 +16,7 @@ from pydantic import Field
 import evolteacher as et
 from evolteacher.errors import Unreadable
 from evolteacher_plugins.demonstrations import DEMONSTRATIONS, Form, Pair
+from evolteacher_plugins.likeness import common_words
 
 GIVEN = "<given_instruction>"
 GIVEN_END = "</given_instruction>"
@@ -165,14 +166,10 @@ class WizardLMBreadth(et.Operator, name="wizardlm-breadth"):
 
 def _likeness(text: str, other: str) -> float:
     """Return how alike two texts are before their code blocks: 1 for the same words in the same order, 0 for none."""
-    from rapidfuzz.distance import LCSseq
-
     ours, theirs = (_WORD.findall(each.partition("```")[0].casefold()) for each in (text, other))
     if not ours or not theirs:
         return 0.0
-    # Numbers for words: the library would compare by Python's hash, which differs from one process to the next.
-    numbers = {word: number for number, word in enumerate(dict.fromkeys([*ours, *theirs]))}
-    common = LCSseq.similarity([numbers[word] for word in ours[:_COMPARED]], [numbers[word] for word in theirs])
+    common = common_words(ours[:_COMPARED], theirs)
     return 2 * common / (len(ours) + len(theirs))
 
 
