@@ -32,10 +32,13 @@ class Sandbox(BaseModel):
     namespaces: Literal["auto", "required", "off"] = Field(
         "auto", description="Whether to use Linux namespaces: where there are any, always (else an error), or never."
     )
+    fresh: bool = Field(
+        False, description="Start an interpreter for each check, also where a copy of a clean one does."
+    )
 
     def identity(self) -> str:
         """Return what decides verdicts, for fingerprints: the limits, and never the machine."""
-        values = self.model_dump(exclude={"namespaces"}) | {"wall_seconds": self._wall()}
+        values = self.model_dump(exclude={"namespaces", "fresh"}) | {"wall_seconds": self._wall()}
         return " ".join(["sandbox-1", *(f"{name}={value}" for name, value in values.items())])
 
     def guards(self) -> tuple[Guard, ...]:
@@ -67,7 +70,7 @@ class Sandbox(BaseModel):
         """
         if not codes or not suites:
             return tuple(() for _ in codes)
-        rows = await launch.run(self._job(codes, suites))
+        rows = await launch.run(self._job(codes, suites), fresh=self.fresh)
         return tuple(tuple(row) for row in rows)
 
     def _wall(self) -> float:

@@ -7,6 +7,8 @@ The supervisor never runs, compiles or parses anything untrusted; it reads bytes
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found,unused-ignore]  # `signal` without its enums
+import gc
+import marshal
 import os
 import select
 import sys
@@ -38,8 +40,10 @@ _MOST = 65_536
 _KILL = 9
 
 
-def main(job: dict[str, Any]) -> Never:
-    """Carry out one job in this interpreter, which runs nothing else, and end."""
+def main(job: dict[str, Any] | None) -> Never:
+    """Carry out one job in this interpreter, which runs nothing else, and end; or, without one, wait for jobs."""
+    if job is None:
+        job = _serve()
     _signal.signal(_signal.SIGALRM, _signal.SIG_DFL)
     _signal.setitimer(_signal.ITIMER_REAL, job["lifetime"])
     try:
@@ -49,6 +53,40 @@ def main(job: dict[str, Any]) -> Never:
     except BaseException as error:
         _write(RESULTS, f"W {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
     os._exit(1)
+
+
+def _serve() -> dict[str, Any]:
+    """Stay as clean as this interpreter is now; return, in a copy of it, each job that arrives.
+
+    Each message brings two descriptors: where to read the job from, and where the results go. It ends
+    when nobody can ask any more.
+    """
+    import _socket
+
+    hide_memory()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for the copies
+    asked = _socket.socket(fileno=RESULTS)
+    _warm_up()
+    while True:
+        message, ancillary, _, _ = asked.recvmsg(1, 64)
+        if not message:
+            os._exit(0)
+        ((_, _, brought),) = ancillary
+        descriptors = [int.from_bytes(brought[at : at + 4], sys.byteorder) for at in (0, 4)]
+        if not os.fork():
+            break
+        for descriptor in descriptors:
+            os.close(descriptor)
+    asked.detach()
+    os.setsid()
+    _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    for place, descriptor in enumerate(descriptors):
+        os.dup2(descriptor, place)
+        os.close(descriptor)
+    die_with_parent(_KILL)
+    with open(CONTROL, "rb", closefd=False) as data:
+        job: dict[str, Any] = marshal.load(data)
+    return job
 
 
 def _begin(job: dict[str, Any]) -> Never:
@@ -69,6 +107,7 @@ def supervise(job: dict[str, Any]) -> Never:
     """Run each code with each suite, in order; tell each verdict when it is known."""
     _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # process 1 is deaf to signals from inside, but for handlers
     hide_memory()
+    _prepare(job)
     work = os.open(job["work"], os.O_RDONLY | os.O_DIRECTORY)
     for i, code in enumerate(job["codes"]):
         known: tuple[bytes, bytes] | None = None
@@ -83,6 +122,20 @@ def supervise(job: dict[str, Any]) -> Never:
                 verdict, output = known
             _write(RESULTS, f"R {i} {j} {len(verdict)} {len(output)}\n".encode() + verdict + output)
     os._exit(0)
+
+
+def _warm_up() -> None:
+    """Do once what each child would do for itself: what it changes of shared memory is copied, page by page."""
+    compile("def warm(up):\n    return up\nassert warm(1)", "<warm>", "exec")
+    gc.freeze()
+
+
+def _prepare(job: dict[str, Any]) -> None:
+    os.environ.clear()
+    os.environ.update(HOME=job["work"], TMPDIR=job["work"])
+    sys.argv[:] = ["answer"]
+    sys.path.extend(job["packages"])
+    _warm_up()
 
 
 class Child:
@@ -268,10 +321,6 @@ def _furnish(descriptors: tuple[int, int, int], job: dict[str, Any]) -> None:
     die_with_parent(_KILL)
     os.chdir(job["work"])
     os.umask(0o077)
-    os.environ.clear()
-    os.environ.update(HOME=job["work"], TMPDIR=job["work"])
-    sys.argv[:] = ["answer"]
-    sys.path.extend(job["packages"])
     for name in [name for name in sys.modules if name.startswith("evolteacher")]:
         del sys.modules[name]
 

@@ -35,10 +35,15 @@ class Wall(OSError):
         self.name, self.why = name, why
 
 
-def _libc() -> Any:
-    import ctypes
+_loaded: list[Any] = []
 
-    return ctypes.CDLL(None, use_errno=True)
+
+def _libc() -> Any:
+    if not _loaded:
+        import ctypes
+
+        _loaded.append(ctypes.CDLL(None, use_errno=True))
+    return _loaded[0]
 
 
 def _must(wall: str, what: str, result: int) -> None:
