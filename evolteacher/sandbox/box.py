@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from evolteacher.errors import SandboxError
 from evolteacher.sandbox import launch
-from evolteacher.sandbox.guards import NAMESPACES, Guard, guards, walls_here
+from evolteacher.sandbox.guards import NAMESPACES, Guard, guards, most_processes, walls_here
 from evolteacher.sandbox.result import CheckResult
 
 
@@ -97,7 +97,7 @@ class Sandbox(BaseModel):
             "limits": {
                 "AS": self.memory_mb * mebibyte,
                 "CPU": math.ceil(self.seconds) + 1,
-                "NPROC": self.processes,
+                "NPROC": most_processes(self.processes, walls),
                 "FSIZE": self.file_mb * mebibyte,
                 "NOFILE": self.open_files,
                 "CORE": 0,

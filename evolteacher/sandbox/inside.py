@@ -256,7 +256,7 @@ class Child:
         if not self.loaded and self.heard[:16] == self.key:
             self.loaded = True
             self.heard = self.heard[16:]
-            _write(self.tell, bytes(a ^ b for a, b in zip(self.nonce, self.mask, strict=True)))
+            _write(self.tell, _unmasked(self.nonce, self.mask))
 
     def _complete(self) -> bytes | None:
         """The verdict, when all of it is there; what was written without the secret is no verdict."""
@@ -272,40 +272,44 @@ def _run(
 ) -> Never:
     """Become the process in which untrusted code runs: load it, then read the nonce, then run the suite.
 
-    What is needed afterwards is held in local variables: an answer may put its own functions into any module, and
-    ``builtins`` is one. The suite is given the builtins as they were. Only an answer that walks this frame, or searches
-    the memory of its own interpreter, can reach the nonce.
+    What is needed afterwards is held in local variables, and this module's builtins are its own, as an answer may
+    replace any function of any module. The suite is given the builtins as they were. Only an answer that walks this
+    frame, or searches the memory of its own interpreter, can reach the nonce.
     """
-    write, read, end, execute, base = os.write, os.read, os._exit, exec, BaseException
-    integer, pairs, size, describe, most = int, zip, len, _describe, job["message"]
+    write, read, end, flush = os.write, os.read, os._exit, sys.stdout.flush
+    told, nonce, stage = b"", b"", "suite"
     try:
         _furnish(descriptors, job)
         builtins = dict(vars(sys.modules["builtins"]))
         answer = sys.modules["answer"] = type(sys)("answer")
-        names, flush, nonce, stage = answer.__dict__, sys.stdout.flush, b"", "suite"
+        names = answer.__dict__
         try:
             tests = compile(suite, "<tests>", "exec", dont_inherit=True)
             stage = "code"
-            execute(compile(code, "<code>", "exec", dont_inherit=True), names)
+            exec(compile(code, "<code>", "exec", dont_inherit=True), names)
             write(_VERDICT, key)
-            nonce = b"".join([integer.to_bytes(a ^ b, 1, "big") for a, b in pairs(read(_NONCE, 16), mask)])
+            nonce = _unmasked(read(_NONCE, 16), mask)
             stage = "suite"
             names["__builtins__"] = builtins
-            execute(tests, names)
+            exec(tests, names)
             told = b"passed\0suite\0\0\0\0"
-        except base as error:
-            told = describe(error, stage, most)
+        except BaseException as error:
+            told = _describe(error, stage, job["message"])
         try:
             flush()
-        except base:
+        except BaseException:
             stage = ""  # an answer may close its own output
         if not nonce:
             write(_VERDICT, key)
-            nonce = b"".join([integer.to_bytes(a ^ b, 1, "big") for a, b in pairs(read(_NONCE, 16), mask)])
-        write(_VERDICT, nonce + integer.to_bytes(size(told), 4, "big") + told)
+            nonce = _unmasked(read(_NONCE, 16), mask)
+        write(_VERDICT, nonce + len(told).to_bytes(4, "big") + told)
         end(0)
-    except base:
+    except BaseException:
         end(70)
+
+
+def _unmasked(data: bytes, mask: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(data, mask, strict=True))
 
 
 def _furnish(descriptors: tuple[int, int, int], job: dict[str, Any]) -> None:
