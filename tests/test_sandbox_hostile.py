@@ -12,8 +12,8 @@ from attacks import ATTACKS
 import evolteacher as et
 
 MODES = {
-    "with": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256),
-    "without": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256, namespaces="off"),
+    "with": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256, processes=8),
+    "without": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256, processes=8, namespaces="off"),
 }
 NAME = "evolvictim"
 

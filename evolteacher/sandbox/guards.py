@@ -107,7 +107,7 @@ def walls_here(namespaces: bool) -> tuple[frozenset[str], dict[str, str]]:
         if not reason:
             return rung, {wall: why[wall] for wall in every - rung}
         for wall in rung:
-            why.setdefault(wall, reason)
+            why[wall] = reason
     raise AssertionError("the last rung needs no wall")
 
 
@@ -130,13 +130,12 @@ def _fault(walls: frozenset[str]) -> str:
 def most_processes(wanted: int, walls: frozenset[str]) -> int:
     """Return the limit to set so that a check may have so many processes, however the kernel counts.
 
-    Since Linux 5.14 it counts those of a user namespace; else all of the user's, wherever they come from.
+    Since Linux 5.14 it counts those of a user namespace; else all of the user's, wherever they come from, and other
+    checks that run at the same time are among them.
     """
     if "user" in walls and _kernel() >= (5, 14):
         return wanted
-    if "nobody" in walls:
-        return wanted * launch.cores()
-    return wanted + 2 * _running() + 64
+    return wanted * launch.cores() + (0 if "nobody" in walls else _running())
 
 
 def _kernel() -> tuple[int, int]:
@@ -144,9 +143,8 @@ def _kernel() -> tuple[int, int]:
     return int(major), int("".join(char for char in minor if char.isdigit()) or 0)
 
 
-@cache
 def _running() -> int:
-    """Count the threads that this user had when first asked, or the processes where threads are not listed."""
+    """Count the threads of this user, or the processes where threads are not listed."""
     user, count = os.getuid(), 0
     if sys.platform != "linux":
         listed = subprocess.run(["ps", "-U", str(user), "-o", "pid="], capture_output=True, check=False)

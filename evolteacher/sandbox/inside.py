@@ -90,7 +90,7 @@ def _serve() -> dict[str, Any]:
 
 
 def _begin(job: dict[str, Any]) -> Never:
-    enter(job["walls"], job["readable"], job["megabytes"])
+    enter(job["walls"], job["readable"], job["work"], job["megabytes"])
     if "pid" not in job["walls"]:
         adopt_orphans()
         supervise(job)

@@ -45,6 +45,9 @@ module.main(job)
 
 _LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/share/zoneinfo", "/etc/ld.so.cache", "/etc/localtime")
 
+_PLACES = ("/tmp", "/work", "/sandbox")
+"""Where the folder to work in may be in a root of its own: /tmp, unless Python or its packages are there."""
+
 _GRACE = 30.0
 """Seconds that a sandbox may live beyond all its checks' time before an alarm ends it."""
 
@@ -90,18 +93,26 @@ async def slot() -> AsyncIterator[None]:
 
 
 @contextmanager
-def workplace(walls: frozenset[str]) -> Iterator[str]:
+def workplace(job: dict[str, Any]) -> Iterator[str]:
     """Name the folder that the code may write to; where it is on the disk, it is gone afterwards."""
+    walls = job["walls"]
     if "mount" in walls:
-        yield "/tmp"
+        yield next(place for place in _PLACES if not any(path.startswith(place) for path in job["readable"]))
         return
     folder = tempfile.mkdtemp(prefix="evolteacher-sandbox-")
     try:
         if "nobody" in walls:
-            os.chown(folder, NOBODY, NOBODY)
+            _give_away(folder)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _give_away(folder: str) -> None:
+    try:
+        os.chown(folder, NOBODY, NOBODY)
+    except OSError as error:
+        raise SandboxError(f"the sandbox failed: the user nobody cannot own a folder: {error.strerror}") from None
 
 
 async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
@@ -117,7 +128,7 @@ async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
         SandboxError: the sandbox could not be built.
     """
     async with slot():
-        with workplace(job["walls"]) as folder:
+        with workplace(job) as folder:
             running = _Running({**job, "work": folder}, fresh=fresh or "pid" not in job["walls"])
             try:
                 await running.finish()
@@ -128,7 +139,7 @@ async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
 
 def run_now(job: dict[str, Any]) -> list[list[CheckResult]]:
     """Do as :func:`run` does, outside of any event loop."""
-    with workplace(job["walls"]) as folder:
+    with workplace(job) as folder:
         running = _Running({**job, "work": folder})
         running.finish_now()
     return running.results()
