@@ -165,6 +165,14 @@ if libc.unshare(0x10000000) == 0:
 raise LookupError(os.strerror(ctypes.get_errno()))
 """
 
+LIBRARY = """
+import os
+try:
+    open(os.__file__, "r+").close()
+except OSError as error:
+    raise LookupError(error)
+"""
+
 REMOUNT = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -215,6 +223,8 @@ ATTACKS = (
            "raised FileNotFoundError", "raised AssertionError"),
     Attack("reading a file of the user's", "mount", "print(open('{canary}').read())",
            "raised FileNotFoundError", "raised AssertionError"),
+    Attack("opening the standard library for writing", "mount", LIBRARY, "raised LookupError", "raised",
+           without="**not stopped** where the user may"),
     Attack("reading its environment", "environment", "import os\nraise LookupError(sorted(os.environ.items()))",
            "raised LookupError"),
     Attack("reading other processes' environment in /proc", "pid", ENVIRON, "raised LookupError",

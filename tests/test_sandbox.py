@@ -29,13 +29,21 @@ def box(request):
 
 def names():
     """Return the names that processes of this machine have given themselves."""
-    found = set()
+    found = []
     for path in Path("/proc").glob("[0-9]*/comm"):
         try:
-            found.add(path.read_text().strip())
+            found.append(path.read_text().strip())
         except OSError:
             continue
     return found
+
+
+def called(name):
+    """Return code that lets its process call itself so."""
+    return f"import ctypes, os, time\nctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0)\n"
+
+
+only_linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their names in /proc")
 
 
 async def test_suites_of_one_code_are_told_apart(box):
@@ -112,6 +120,19 @@ async def test_many_at_once_each_have_their_own_result(box):
     assert [result.passed for (result,) in many] == [n < 7 for n in range(20)]
 
 
+@only_linux
+async def test_no_more_run_at_once_than_there_are_cores():
+    name, cores = f"evolmany{os.getpid()}"[:15], len(os.sched_getaffinity(0))
+    boxes = [et.Sandbox(), et.Sandbox(seconds=6)]
+    checks = [boxes[n % 2].check(called(name) + "time.sleep(0.3)", [""]) for n in range(3 * cores)]
+    running, most = asyncio.ensure_future(asyncio.gather(*checks)), 0
+    while not running.done():
+        most = max(most, names().count(name))
+        await asyncio.sleep(0.02)
+    assert 1 <= most <= cores
+    assert all(result.passed for (result,) in await running)
+
+
 async def test_texts_are_cut_and_large_jobs_arrive():
     box = et.Sandbox(output_bytes=10, memory_mb=1024)
     raised, printed = await box.check("", ["raise ValueError('é' * 10**8)", "print('x' * 10**7)"])
@@ -128,13 +149,10 @@ async def test_packages_are_there_when_asked_for():
     assert with_packages.passed, with_packages
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="processes are found by their names in /proc")
+@only_linux
 async def test_a_cancelled_check_has_ended_all_its_processes(box):
     name = f"evolcancel{os.getpid()}"[:15]
-    code = (
-        f"import ctypes, os, time\nctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0)\n"
-        "if not os.fork():\n    os.setsid()\ntime.sleep(60)\n"
-    )
+    code = called(name) + "if not os.fork():\n    os.setsid()\ntime.sleep(60)\n"
     task = asyncio.create_task(box.check(code, [""]))
     while name not in names():
         assert not task.done()
@@ -173,7 +191,7 @@ async def test_a_clean_interpreter_that_was_killed_is_started_anew():
     await asyncio.sleep(0.5)
     launch._clean[0].process.kill()
     with pytest.raises(SandboxError, match="was killed"):
-        await task
+        await asyncio.wait_for(task, 10)
 
 
 async def test_required_namespaces_are_there_or_it_says_which_is_not():
