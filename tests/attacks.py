@@ -111,11 +111,13 @@ def nothing(*args, **kwargs):
     return b""
 for name in ("exec", "compile", "eval", "zip", "len", "type", "BaseException", "AssertionError"):
     setattr(builtins, name, nothing)
+    __builtins__[name] = nothing
 """
 
 EQUAL = """
 import builtins
-builtins.abs = builtins.sum = builtins.sorted = lambda *a, **k: 0
+builtins.abs = builtins.sum = __builtins__["round"] = lambda *a, **k: 3
+assert abs(-1) == 3 and round(1.5) == 3
 def answer():
     return 7
 """
@@ -261,7 +263,7 @@ ATTACKS = (
            "def answer():\n" + SCAN.replace("\n", "\n    "), "died", suite="assert answer() == 1"),
     Attack("replacing exec, compile and exceptions", "supervisor", PATCH, "raised AssertionError"),
     Attack("replacing the builtins that a test calls", "supervisor", EQUAL, "raised AssertionError",
-           suite="assert abs(answer() - 3) < 1"),
+           suite="assert abs(answer()) == 3 or round(7) == 3"),
     Attack("deep recursion", "supervisor", "def answer(): return answer()", "raised RecursionError",
            suite="assert answer() == 1"),
     Attack("deep recursion without Python's limit", "supervisor",

@@ -31,9 +31,11 @@ def run_child(
     told, nonce, stage = b"", b"", "suite"
     try:
         _furnish(descriptors, job)
-        builtins = dict(vars(sys.modules["builtins"]))
+        shared = vars(sys.modules["builtins"])
+        builtins = dict(shared)
         answer = sys.modules["answer"] = type(sys)("answer")
         names = answer.__dict__
+        names["__builtins__"] = shared  # else it would be given this module's own
         try:
             tests = compile(suite, "<tests>", "exec", dont_inherit=True)
             stage = "code"
