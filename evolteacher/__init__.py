@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
+    from evolteacher.sieve import PruneReport, prune
 
 __version__ = "0.1.0"
 
@@ -76,6 +77,7 @@ __all__ = [
     "Prepared",
     "Price",
     "Prompt",
+    "PruneReport",
     "RateLimits",
     "Recipe",
     "Record",
@@ -108,6 +110,7 @@ __all__ = [
     "hide",
     "hookimpl",
     "merge",
+    "prune",
     "rate_limits",
     "read_rewritten",
     "read_secret",
@@ -155,6 +158,7 @@ _MODULES = {
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
+    "sieve": ("PruneReport", "prune"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 
