@@ -72,7 +72,8 @@ def prune(
         filters: as a recipe lists them: names, or mappings of a name to options.
         out: a file; None or ``-`` is standard output.
         to: the format to write; None tells it by the ending of ``out``.
-        rejects: a file for what was rejected: JSON Lines of ``source`` (file:line), ``filter``, ``reason``,
+        rejects: a file for what was rejected: JSON Lines of ``order`` (its place among the usable rows, from 0:
+            the number of the lineage that a reason names), ``source`` (file:line), ``filter``, ``reason``,
             ``instruction`` and ``output``.
         format: the shape of the source's rows.
         instruction: the column that holds the instruction.
@@ -126,7 +127,7 @@ def read_filters(specs: Sequence[Any], catalog: Catalog) -> Uses:
             elif "seeds" not in row.component.allowed_on:
                 problems.add(path, f"'{row.label}' judges a rewrite beside its parent, which only a run has")
             rows.append(row)
-    labels = [use.label for use in (*rows, *wholes)]
+    labels = [*(use.label for use in rows), *(use.label for use in wholes)]
     for label in dict.fromkeys(label for label in labels if labels.count(label) > 1):
         problems.add(("filters",), f"'{label}' is there twice; tell them apart with 'as: other-name'")
     problems.raise_any()
@@ -229,6 +230,7 @@ class _Sieve:
             if order in self._rejected:
                 label, reason = self._rejected[order]
                 yield {
+                    "order": order,
                     "source": row.where,
                     "filter": label,
                     "reason": reason,

@@ -46,10 +46,11 @@ class ByMeaning(Likeness["np.ndarray"]):
         self._count = 0
 
     def sketch(self, texts: list[str]) -> Iterator[np.ndarray | None]:
-        """Return unit vectors, each from its own text alone."""
+        """Return unit vectors, each from its own text alone, without regard to case and white space."""
         import numpy as np
 
-        found = self._tokenizer.encode_batch([text[:_CHARACTERS] for text in texts], add_special_tokens=False)
+        plain = [" ".join(text[:_CHARACTERS].casefold().split()) for text in texts]
+        found = self._tokenizer.encode_batch(plain, add_special_tokens=False)
         sizes = [len(each.ids) for each in found]
         ids = np.fromiter(chain.from_iterable(each.ids for each in found), dtype=np.int64, count=sum(sizes))
         sums = np.zeros((len(texts), DIMENSIONS), dtype=np.float64)
