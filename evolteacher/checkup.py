@@ -16,9 +16,10 @@ from pathlib import Path
 from types import ModuleType
 
 from evolteacher import __version__, hookspecs
-from evolteacher.catalog import ENVIRONMENT, Catalog, Entry
+from evolteacher.catalog import Catalog, Entry
 from evolteacher.component import Component
 from evolteacher.errors import PluginError, did_you_mean
+from evolteacher.installed import ENVIRONMENT
 from evolteacher.trials import faults
 
 GROUP = hookspecs.PROJECT
