@@ -181,17 +181,21 @@ class TestWrongDeclarations:
             catalog.find(et.Operator, "one")
 
     def test_plugins_check_names_each(self, install):
-        both = (
-            declaring("one").replace("{{module}}", "{module}") + "\nold = {module}\n[evolteacher.filters]\nx = nowhere"
-        )
+        declares = f"{declaring('one')}\nold = {{module}}\n[evolteacher.filters]\nx = nowhere"
         observer = "@et.hookimpl\ndef run_finished(event):\n    pass\n"
-        code = operator("one") + observer + operator("new", "New").replace("register_operators", "register_filters")
-        install("one", code.replace('et.Operator, name="new"', 'et.TextFilter, name="new"'), both)
+        filter = (
+            operator("new", "New")
+            .replace('Operator, name="new"', 'TextFilter, name="new"')
+            .replace("def prompt(self, parent)", "def reject(self, text)")
+            .replace("parent.text", "None")
+            .replace("register_operators", "register_filters")
+        )
+        install("one", operator("one") + observer + filter, declares)
         found = {finding.what: finding.mend for finding in check_package("made-up-one", Catalog()).findings}
         expected = {
             "brings filter 'new', which its entry points do not declare": 'add new = "made_up_one" in the group',
             "does not bring operator 'old', which its entry points declare": 'remove old = "made_up_one" in the group',
-            "observes runs (observer run_finished()), and its components": "remove what is declared of it",
+            "observes runs (run_finished), and its components": "remove what is declared of it",
             "its entry points say what 'nowhere' brings, and that is no plugin": 'write NAME = "nowhere"',
         }
         for what, mend in expected.items():
