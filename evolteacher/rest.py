@@ -10,7 +10,7 @@ from evolteacher.batches import Batcher
 from evolteacher.budget import Bought, Till
 from evolteacher.engine import Engine
 from evolteacher.errors import NotStored
-from evolteacher.gate import Gate
+from evolteacher.gate import Gate, Keep
 from evolteacher.ledger import Ledger
 from evolteacher.messages import Request, Role
 from evolteacher.operator import Operator
@@ -148,7 +148,9 @@ class ClosedGate(Gate):
         super().__init__(recipe.concurrency, recipe.limits, Till(Ledger(store), None, {}, {}, progress), progress)
         self._rest = rest
 
-    async def call(self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None) -> Bought:
+    async def call(
+        self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None, keep: Keep | None = None
+    ) -> Bought:
         """Refuse.
 
         Raises:

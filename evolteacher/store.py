@@ -13,13 +13,14 @@ import hashlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
 
+from evolteacher.database import connect, explain, open_to_read
 from evolteacher.errors import RunError, UsageError
 from evolteacher.messages import Reply, Usage
 from evolteacher.record import Instruction, Seed
@@ -119,7 +120,7 @@ class Store:
         if read_only and not path.exists():
             raise UsageError(f"{path.parent}: there is no run here (no {path.name})")
         with self._guard():
-            self._db = _open_to_read(path) if read_only else _connect(path)
+            self._db = open_to_read(path) if read_only else connect(path)
             if not read_only:
                 self._db.execute("PRAGMA journal_mode=wal")
                 self._db.execute(f"PRAGMA synchronous={'full' if full_sync else 'normal'}")
@@ -165,7 +166,7 @@ class Store:
         try:
             yield
         except sqlite3.DatabaseError as error:
-            raise RunError(_explain(self.path, error)) from error
+            raise RunError(explain(self.path, error)) from error
 
     def __enter__(self) -> Self:
         """Return the store itself; leaving the block closes it."""
@@ -179,7 +180,7 @@ class Store:
         """
         self.close()
         if isinstance(error, sqlite3.DatabaseError):
-            raise RunError(_explain(self.path, error)) from error
+            raise RunError(explain(self.path, error)) from error
 
     def close(self) -> None:
         """Close the file; what was committed stays."""
@@ -258,7 +259,7 @@ class Store:
     # replies
 
     def add_reply(self, new: NewReply, *, forked: bool = False, charge: int | None = None) -> int:
-        """Commit one reply as it arrives; return its row.
+        """Commit one reply; return its row.
 
         Args:
             new: the reply.
@@ -268,18 +269,24 @@ class Store:
         Raises:
             RunError: the disk is full or the file is damaged.
         """
-        reply = new.reply
-        usage = reply.usage
-        values = (
-            new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
-            usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
-        )  # fmt: skip
         if charge is None:
-            return self.write(INSERT_REPLY, values)
+            return self.write(INSERT_REPLY, _reply_row(new, forked))
         with self.transaction():
-            row = self.write(INSERT_REPLY, values)
+            row = self.write(INSERT_REPLY, _reply_row(new, forked))
             self.write("DELETE FROM charges WHERE id = ?", (charge,))
         return row
+
+    def add_replies(self, bought: Sequence[tuple[NewReply, int | None]]) -> list[int]:
+        """Commit replies in one transaction, each with its charge as :meth:`add_reply` does; return their rows.
+
+        Raises:
+            RunError: the disk is full or the file is damaged; then none is there.
+        """
+        if len(bought) == 1:
+            ((new, charge),) = bought
+            return [self.add_reply(new, charge=charge)]
+        with self.transaction():
+            return [self.add_reply(new, charge=charge) for new, charge in bought]
 
     def replies(self, lineage: bytes) -> dict[Slot, StoredReply]:
         """Return everything that was ever answered in a lineage, by slot."""
@@ -338,7 +345,7 @@ class Store:
         try:
             return self._db.execute(sql, values).lastrowid or 0
         except sqlite3.DatabaseError as error:
-            raise RunError(_explain(self.path, error)) from error
+            raise RunError(explain(self.path, error)) from error
 
     @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
@@ -357,27 +364,13 @@ class Store:
                 raise
 
 
-def _connect(path: Path, parameters: str = "") -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}{parameters}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a run beside its writer, or one that was ended properly and lies where nothing may be written.
-
-    SQLite reads a WAL file through a ``-shm`` beside it, which it must be able to make. Where it is not, and the WAL is
-    empty or gone, nobody can be writing and everything is in the main file, which ``immutable`` reads by itself.
-    """
-    db = _connect(path, "?mode=ro")
-    try:
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        db.close()
-        wal = path.with_name(f"{path.name}-wal")
-        if wal.exists() and wal.stat().st_size:
-            raise
-        db = _connect(path, "?immutable=1")
-    return db
+def _reply_row(new: NewReply, forked: bool) -> tuple[Any, ...]:
+    reply = new.reply
+    usage = reply.usage
+    return (
+        new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
+        usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
+    )  # fmt: skip
 
 
 def response_digest(response: str | None) -> bytes:
@@ -385,19 +378,3 @@ def response_digest(response: str | None) -> bytes:
     if response is None:
         return b"\0" * 16
     return hashlib.blake2b(response.encode("utf-8"), digest_size=16).digest()
-
-
-def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
-    text = str(error)
-    if "full" in text or "disk I/O" in text:
-        return f"{path}: the disk is full ({text}); free some space and run the same command again: nothing is lost"
-    if "readonly" in text or "unable to open" in text:
-        return (
-            f"{path}: cannot be written ({text}); check the folder's permissions, or choose another with --out. "
-            "To read a run that was cut off takes that, too: copy its folder"
-        )
-    if "no such table" in text:
-        return f"{path}: this SQLite file is no evolteacher run ({text}); check the folder's name"
-    if "malformed" in text or "not a database" in text:
-        return f"{path}: this is no intact run database ({text}); restore it from a backup or choose another --out"
-    return f"{path}: the run's database failed: {text}"

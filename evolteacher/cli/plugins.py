@@ -12,13 +12,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evolteacher.catalog import Catalog, Entry, Plugin
+from evolteacher.catalog import Catalog, Entry
 from evolteacher.cli.plugins_check import check
 from evolteacher.cli.plugins_new import new
 from evolteacher.cli.terminal import emit, load_catalog, plain
 from evolteacher.component import Component
 from evolteacher.errors import Unreadable, UsageError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.installed import Plugin
 from evolteacher.messages import Prompt, Reply, Role
 from evolteacher.operator import Operator
 from evolteacher.record import Instruction, Material
