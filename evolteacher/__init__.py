@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
+    from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
 
@@ -59,6 +60,7 @@ __all__ = [
     "BatchState",
     "Block",
     "Catalog",
+    "CheckResult",
     "CommandTable",
     "Component",
     "ConvertReport",
@@ -66,6 +68,7 @@ __all__ = [
     "Evolution",
     "EvolutionSettled",
     "Filter",
+    "Guard",
     "Instruction",
     "InstructionFilter",
     "Judgement",
@@ -94,6 +97,7 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "Sampling",
+    "Sandbox",
     "Seed",
     "SeedReader",
     "Step",
@@ -163,6 +167,7 @@ _MODULES = {
     ),
     "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
+    "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
 }
