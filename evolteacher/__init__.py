@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
+    from evolteacher.sieve import PruneReport, prune
 
 __version__ = "0.1.0"
 
@@ -82,6 +83,7 @@ __all__ = [
     "Prepared",
     "Price",
     "Prompt",
+    "PruneReport",
     "RateLimits",
     "Recipe",
     "Record",
@@ -118,6 +120,7 @@ __all__ = [
     "hide",
     "hookimpl",
     "merge",
+    "prune",
     "rate_limits",
     "read_code",
     "read_rewritten",
@@ -170,6 +173,7 @@ _MODULES = {
     "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
+    "sieve": ("PruneReport", "prune"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

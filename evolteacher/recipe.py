@@ -322,6 +322,7 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
             problems.add((kind,), f"'{label}' has a meaning of its own in records; give it another name with 'as:'")
         if kind == "dataset_filters" and ("filters", label) in labels:
             problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
+    _check_scores(data, problems)
     _check_backend_names(data, problems)
     if recipe is not None:
         _check_keys(recipe, problems)
@@ -335,6 +336,19 @@ def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems
             ("choose", "bandit", "gain"),
             f"no filter here that judges instructions is called '{label}'.{did_you_mean(label, able)}",
         )
+
+
+def _check_scores(data: Mapping[str, Any], problems: Problems) -> None:
+    """Find scores that a dataset filter reads and that no filter of this recipe gives."""
+    labels = [use.label for use in data["filters"]]
+    for use in data["dataset_filters"]:
+        for label in [score.removesuffix(":response") for score in use.component.scored_by()]:
+            if label not in labels:
+                message = (
+                    f"'{use.label}' reads the score of '{label}', and no filter here is called so: list that judge "
+                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, labels)}"
+                )
+                problems.add(("dataset_filters",), message)
 
 
 def _check_keys(recipe: Recipe, problems: Problems) -> None:
