@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evolteacher.answers import completed, defined, definitions, read_code
     from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
+    from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
         DatasetFilter,
         Filter,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     )
     from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
+    from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
     from evolteacher.sieve import PruneReport, prune
@@ -56,7 +59,9 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Block",
     "Catalog",
+    "CheckResult",
     "CommandTable",
     "Component",
     "ConvertReport",
@@ -64,6 +69,7 @@ __all__ = [
     "Evolution",
     "EvolutionSettled",
     "Filter",
+    "Guard",
     "Instruction",
     "InstructionFilter",
     "Judgement",
@@ -93,6 +99,7 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "Sampling",
+    "Sandbox",
     "Seed",
     "SeedReader",
     "Step",
@@ -104,7 +111,10 @@ __all__ = [
     "arejudge",
     "arun",
     "check_reference",
+    "completed",
     "convert",
+    "defined",
+    "definitions",
     "environment",
     "free",
     "hide",
@@ -112,20 +122,24 @@ __all__ = [
     "merge",
     "prune",
     "rate_limits",
+    "read_code",
     "read_rewritten",
     "read_secret",
     "rejudge",
     "retry_after",
     "run",
     "secret_name",
+    "split_fences",
 ]
 
 _MODULES = {
+    "answers": ("completed", "defined", "definitions", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
+    "fences": ("Block", "split_fences"),
     "filter": (
         "DatasetFilter",
         "Filter",
@@ -156,6 +170,7 @@ _MODULES = {
     ),
     "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
+    "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
     "sieve": ("PruneReport", "prune"),

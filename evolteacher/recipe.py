@@ -75,6 +75,7 @@ class Recipe(Section):
         None, strict=False, description="Formats to write; by default all that can be."
     )
     origin: Path | None = Field(None, exclude=True)
+    seeds_place: str = Field("recipe", exclude=True)
 
     @field_validator("name")
     @classmethod
@@ -148,7 +149,7 @@ class Recipe(Section):
         data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
         if "seeds" in data:
             data["seeds"] = _seeds(data["seeds"], reader)
-        data["origin"] = path
+        data["origin"], data["seeds_place"] = path, located.where(("seeds", "path"))
         try:
             recipe = cls.model_validate(data)
         except ValidationError as error:
@@ -233,7 +234,7 @@ class Recipe(Section):
         return plain
 
 
-_SPECIAL = {"origin", "backend_keys"}
+_SPECIAL = {"origin", "seeds_place", "backend_keys"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
