@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evolteacher.backend import Backend, BatchState, Workload
+    from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
@@ -55,6 +56,7 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Benchmark",
     "Catalog",
     "CommandTable",
     "Component",
@@ -75,6 +77,7 @@ __all__ = [
     "Place",
     "Prepared",
     "Price",
+    "Problem",
     "Prompt",
     "RateLimits",
     "Recipe",
@@ -119,6 +122,7 @@ __all__ = [
 
 _MODULES = {
     "backend": ("Backend", "BatchState", "Workload"),
+    "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
