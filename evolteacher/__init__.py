@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     )
     from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
+    from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
 
@@ -58,6 +59,7 @@ __all__ = [
     "BatchState",
     "Benchmark",
     "Catalog",
+    "CheckResult",
     "CommandTable",
     "Component",
     "ConvertReport",
@@ -65,6 +67,7 @@ __all__ = [
     "Evolution",
     "EvolutionSettled",
     "Filter",
+    "Guard",
     "Instruction",
     "InstructionFilter",
     "Judgement",
@@ -94,6 +97,7 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "Sampling",
+    "Sandbox",
     "Seed",
     "SeedReader",
     "Step",
@@ -157,6 +161,7 @@ _MODULES = {
     ),
     "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
+    "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
 }
