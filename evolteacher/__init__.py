@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evolteacher.answers import completed, defined, definitions, read_code
     from evolteacher.backend import Backend, BatchState, Workload
+    from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
@@ -59,6 +60,7 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Benchmark",
     "Block",
     "Catalog",
     "CheckResult",
@@ -82,6 +84,7 @@ __all__ = [
     "Place",
     "Prepared",
     "Price",
+    "Problem",
     "Prompt",
     "PruneReport",
     "RateLimits",
@@ -135,6 +138,7 @@ __all__ = [
 _MODULES = {
     "answers": ("completed", "defined", "definitions", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
+    "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
