@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
+    from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
 
@@ -56,6 +57,7 @@ __all__ = [
     "Backend",
     "BatchState",
     "Catalog",
+    "CheckResult",
     "CommandTable",
     "Component",
     "ConvertReport",
@@ -63,6 +65,7 @@ __all__ = [
     "Evolution",
     "EvolutionSettled",
     "Filter",
+    "Guard",
     "Instruction",
     "InstructionFilter",
     "Judgement",
@@ -91,6 +94,7 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "Sampling",
+    "Sandbox",
     "Seed",
     "SeedReader",
     "Step",
@@ -153,6 +157,7 @@ _MODULES = {
     ),
     "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
+    "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
 }

@@ -40,6 +40,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "What is installed": {
         "plugins": ("evolteacher.cli.plugins:app", "List operators, filters, backends and readers; show one."),
+        "doctor": ("evolteacher.cli.doctor:doctor", "Say what this installation can do, and how safe its sandbox is."),
     },
 }
 """Heading -> command -> (import path of a function, typer application or click command, one line of help)."""
