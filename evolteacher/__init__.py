@@ -10,11 +10,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evolteacher.answers import completed, defined, definitions, read_code
     from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
+    from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
         DatasetFilter,
         Filter,
@@ -56,6 +58,7 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Block",
     "Catalog",
     "CheckResult",
     "CommandTable",
@@ -106,27 +109,34 @@ __all__ = [
     "arejudge",
     "arun",
     "check_reference",
+    "completed",
     "convert",
+    "defined",
+    "definitions",
     "environment",
     "free",
     "hide",
     "hookimpl",
     "merge",
     "rate_limits",
+    "read_code",
     "read_rewritten",
     "read_secret",
     "rejudge",
     "retry_after",
     "run",
     "secret_name",
+    "split_fences",
 ]
 
 _MODULES = {
+    "answers": ("completed", "defined", "definitions", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
+    "fences": ("Block", "split_fences"),
     "filter": (
         "DatasetFilter",
         "Filter",

@@ -1,7 +1,8 @@
 """Filters: pruning rules. A filter gives a reason to reject, or None to keep.
 
 A filter on one row may return a :class:`~evolteacher.record.Judgement` instead: a score that is stored, and a reason or
-None. A bare reason is a judgement without a score.
+None. A bare reason is a judgement without a score. A filter of responses may repair what it keeps: its judgement then
+has the response that takes the other's place.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 from evolteacher.component import Component
-from evolteacher.messages import Reply
+from evolteacher.messages import Reply, Role
 from evolteacher.operator import Ask
 from evolteacher.record import Evolution, Judgement, Lineage, Record
 
@@ -33,11 +34,13 @@ class Filter(Component):
     Attributes:
         default_on: where the filter looks when the recipe does not say.
         allowed_on: where a recipe may let it look.
+        verdict_tokens: what an answer of the judge comes to, for the plan's estimate.
     """
 
     kind: ClassVar[str] = "filter"
     default_on: ClassVar[tuple[Place, ...]] = ()
     allowed_on: ClassVar[tuple[Place, ...]] = ()
+    verdict_tokens: ClassVar[int] = 20
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         """Refuse a filter that would never be called, or whose answer would be misread.
@@ -56,6 +59,10 @@ class Filter(Component):
         base = next((base for base in _BASES if issubclass(cls, base)), None)
         own = getattr(base, "judge", None)
         return own is not None and getattr(cls, "judge", None) is not own
+
+    def judging(self) -> Mapping[Role, int]:
+        """Return how often ``judge`` asks at most for one row, by role; ``evolteacher plan`` counts these calls."""
+        return {"judge": 1} if self.asks() else {}
 
 
 class InstructionFilter(Filter):

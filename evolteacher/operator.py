@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -40,6 +40,25 @@ class Ask(Protocol):
 
         Raises:
             CallError: this one request cannot be answered; leave it to the core, which settles the evolution.
+        """
+        ...
+
+    def once(self, what: Any, work: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """Work something out without an LLM, and remember it as a reply is remembered: in a sandbox, or the like.
+
+        The result is stored under the step and the fingerprint of ``what``; a resumed run, a fork and a rejudge take
+        it from there and call ``work`` only where it is missing. It counts as no call and costs nothing.
+
+        Args:
+            what: JSON that names all that the result depends on: the same ``what`` in the same step is the same result.
+            work: works the result out, and returns JSON. What it raises stops the run, whatever the plugin catches,
+                and is not stored; a :class:`~evolteacher.errors.Transient` leaves the lineage pending.
+
+        Returns:
+            The result as JSON holds it, also when it was worked out just now: tuples are lists, keys are texts.
+
+        Raises:
+            PluginError: ``what`` or the result is no JSON.
         """
         ...
 

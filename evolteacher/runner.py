@@ -13,7 +13,8 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from evolteacher.asking import Answerer, Desk
+from evolteacher.answerer import Answerer
+from evolteacher.asking import Desk
 from evolteacher.backend import Workload
 from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
@@ -56,6 +57,9 @@ class RunResult:
         seconds: that this process took.
         cost: US dollars that this process paid; None where no price is known.
         budget: why the budget stopped the run; empty when it did not.
+        results: that this process worked out without an LLM.
+        results_replayed: results that the folder held.
+        results_forked: results that the forked run held.
     """
 
     folder: Path
@@ -69,6 +73,9 @@ class RunResult:
     seconds: float
     cost: float | None = None
     budget: str = ""
+    results: int = 0
+    results_replayed: int = 0
+    results_forked: int = 0
 
     @property
     def records(self) -> int:
@@ -245,6 +252,7 @@ class Run:
         return RunResult(
             self.folder, summary, pending, reason, progress.calls, progress.replayed, progress.forked,
             progress.completion_tokens, progress.seconds, progress.cost, self._budget,
+            progress.results, progress.results_replayed, progress.results_forked,
         )  # fmt: skip
 
     def _settled(self, event: EvolutionSettled) -> None:

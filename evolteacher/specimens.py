@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -103,6 +104,7 @@ class Script:
         self._order = order
         self._waiting: list[tuple[Asked, asyncio.Future[Reply]]] = []
         self._numbered = 0
+        self._results: dict[str, str] = {}
         self._delivering: asyncio.Task[None] | None = None
 
     def __call__(
@@ -122,6 +124,18 @@ class Script:
         asked = Asked(label, as_messages(prompt), role, tuple(sorted(sampling.items())))
         self.asked.append(asked)
         return self._wait(asked)
+
+    async def once(self, what: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Work a result out, the first time; see :class:`~evolteacher.operator.Ask`.
+
+        Raises:
+            TypeError: ``what`` or the result is no JSON.
+            ValueError: likewise.
+        """
+        place = json.dumps(what, sort_keys=True, allow_nan=False)
+        if place not in self._results:
+            self._results[place] = json.dumps(await work(), allow_nan=False)
+        return json.loads(self._results[place])
 
     async def _wait(self, asked: Asked) -> Reply:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()

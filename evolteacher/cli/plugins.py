@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -213,17 +214,29 @@ def _show_prompt(cls: type[Operator]) -> None:
 
 def _asked(operator: Operator, parent: Instruction) -> list[Prompt]:
     """Return what an operator asks, by letting it ask nobody: each question is answered by the parent's own text."""
-    prompts: list[Prompt] = []
-
-    async def ask(prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any) -> Reply:
-        prompts.append(prompt)
-        if len(prompts) > MOST_PROMPTS:
-            raise Unreadable("enough was asked")
-        return Reply(parent.text)
-
+    nobody = _Nobody(parent.text)
     with suppress(Exception):  # it may well make nothing of such answers
-        asyncio.run(operator.evolve(parent, ask))
-    return prompts[:MOST_PROMPTS]
+        asyncio.run(operator.evolve(parent, nobody))
+    return nobody.prompts[:MOST_PROMPTS]
+
+
+class _Nobody:
+    """An ``ask`` that answers every question with one text, keeps the questions, and works nothing out."""
+
+    def __init__(self, text: str) -> None:
+        self.prompts: list[Prompt] = []
+        self._text = text
+
+    async def __call__(
+        self, prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any
+    ) -> Reply:
+        self.prompts.append(prompt)
+        if len(self.prompts) > MOST_PROMPTS:
+            raise Unreadable("enough was asked")
+        return Reply(self._text)
+
+    async def once(self, what: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+        raise Unreadable("nothing is worked out here")
 
 
 def _indented(text: str) -> Padding:

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field
 
 import evolteacher as et
-from evolteacher_plugins.fenced import Block, quoted, split_fences
+from evolteacher_plugins.fenced import quoted
 from evolteacher_plugins.parsing import LANGUAGES, fault_of
 
 Code = Literal[
@@ -86,7 +86,7 @@ class CodeParses(et.TextFilter, name="code-parses"):
         Raises:
             MissingExtra: a grammar is needed and not installed.
         """
-        _, blocks = split_fences(text)
+        _, blocks = et.split_fences(text)
         if not blocks:
             return self._reject_bare(text)
         left = self.characters
@@ -102,14 +102,14 @@ class CodeParses(et.TextFilter, name="code-parses"):
         if not self.bare or len(text) > self.characters or _PROSE.search(text):
             return None
         code = "\n".join(takewhile(lambda line: not _OUTPUT.match(line), text.split("\n")))
-        reason = self._reject_block(Block("", code, 1))
+        reason = self._reject_block(et.Block("", code, 1))
         # A last paragraph without a sign of code is what the program prints.
         body, _, end = code.rstrip().rpartition("\n\n")
         if reason and body and not _CODE_SIGNS.search(end):
-            return self._reject_block(Block("", body, 1))
+            return self._reject_block(et.Block("", body, 1))
         return reason
 
-    def _reject_block(self, block: Block) -> str | None:
+    def _reject_block(self, block: et.Block) -> str | None:
         language = LANGUAGES.get(block.language, "") if block.language else _guess(block.code)
         if language not in self.languages:
             return None
