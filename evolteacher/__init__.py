@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evolteacher.answers import completed, defined, definitions, read_code
+    from evolteacher.answers import completed, defined, definitions, parse_python, read_code
     from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
@@ -118,6 +118,7 @@ __all__ = [
     "hide",
     "hookimpl",
     "merge",
+    "parse_python",
     "rate_limits",
     "read_code",
     "read_rewritten",
@@ -130,7 +131,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "answers": ("completed", "defined", "definitions", "read_code"),
+    "answers": ("completed", "defined", "definitions", "parse_python", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
