@@ -419,10 +419,19 @@ def test_the_page_about_filters_names_each_with_its_options_and_its_recipe_loads
         page = read("docs/judges.md" if cls in judges else "docs/filters.md")
         for word in (cls.name, *cls.model_fields):
             assert f"`{word}`" in page, f"{cls.name}: {word}"
-    (block,) = blocks("docs/filters.md")
-    filters = YAML(typ="safe").load(block.text)["filters"]
-    recipe = {
+    base = {
         "evolteacher": 1, "name": "page", "seeds": "x.jsonl", "rounds": 1, "operators": ["complexity"],
-        "filters": filters, "backends": {"evolve": "scripted"},
+        "backends": {"evolve": "scripted"},
     }  # fmt: skip
-    assert len(Recipe.from_dict(recipe).filters) == 7
+    parts = [YAML(typ="safe").load(block.text) for block in blocks("docs/filters.md") if block.language == "yaml"]
+    made = [Recipe.from_dict({**base, **part}) for part in parts]
+    assert [(len(recipe.filters), len(recipe.dataset_filters)) for recipe in made] == [(7, 0), (0, 3), (2, 2)]
+
+
+def test_the_page_about_filters_names_each_dataset_filter_with_its_options():
+    page = read("docs/filters.md")
+    whole = [e.cls for e in Catalog.load().entries("filter") if issubclass(e.cls, et.DatasetFilter)]
+    assert len(whole) == 4
+    for cls in whole:
+        for word in (cls.name, *cls.model_fields):
+            assert f"`{word}`" in page, f"{cls.name}: {word}"
