@@ -134,6 +134,7 @@ async def test_a_slot_holds_the_longest_prompt_and_the_longest_answer(smollm2):
         assert reply.usage.prompt_tokens > 200
 
 
+@pytest.mark.alone
 async def test_a_cancelled_call_lets_the_others_go_on_and_closing_is_prompt(smollm2):
     async with opened(concurrency=2, max_tokens=400) as backend:
         cancelled = [asyncio.create_task(backend.complete(ask("Write a story.", max_tokens=400))) for _ in range(2)]
@@ -198,6 +199,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("how", "code"), [("interrupt", 130), ("leave", 0)])
 def test_a_process_that_ends_while_answers_are_made_neither_hangs_nor_crashes(smollm2, how, code):
     process = subprocess.Popen(
