@@ -35,10 +35,10 @@ def ask(text, *, system=None, temperature=0.0, max_tokens=8, **sampling):
 
 
 class opened:
-    """An open backend for the length of a block."""
+    """An open backend for the length of a block; of one thread, since threads wait for those that share their core."""
 
     def __init__(self, concurrency=4, max_tokens=64, longest_text=200, **options):
-        self.backend = Embedded(model=SMOLLM2, **options)
+        self.backend = Embedded(model=SMOLLM2, threads=1, **options)
         self.workload = et.Workload(concurrency, max_tokens, longest_text)
 
     async def __aenter__(self):
