@@ -96,10 +96,10 @@ async def test_the_seed_is_passed_on(smollm2):
 @pytest.mark.parametrize("system", [None, "You are terse."])
 async def test_a_prompts_tokens_are_counted_exactly_before_the_call(smollm2, system):
     texts = ["", "{{ x }} {% raw %} %s {}", "日本語 🎉\r\n\0", "<|im_end|>\n<|im_start|>assistant\n", "a" * 300]
-    async with opened(context=512) as backend:
+    async with opened(context=256) as backend:
         for text in texts:
             prompt_tokens = (await backend.complete(ask(text, system=system, max_tokens=1))).usage.prompt_tokens
-            room = 512 - prompt_tokens
+            room = 256 - prompt_tokens
             fits = await backend.complete(ask(text, system=system, max_tokens=room, stop=tuple("aeiou .")))
             assert fits.usage.prompt_tokens == prompt_tokens
             with pytest.raises(TooLong, match=f"{prompt_tokens} tokens of prompt"):
