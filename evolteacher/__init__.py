@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evolteacher.answers import completed, defined, definitions, read_code
+    from evolteacher.answers import completed, defined, definitions, parse_python, read_code
     from evolteacher.backend import Backend, BatchState, Workload
+    from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
@@ -59,6 +60,7 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Benchmark",
     "Block",
     "Catalog",
     "CheckResult",
@@ -82,6 +84,7 @@ __all__ = [
     "Place",
     "Prepared",
     "Price",
+    "Problem",
     "Prompt",
     "PruneReport",
     "RateLimits",
@@ -120,6 +123,7 @@ __all__ = [
     "hide",
     "hookimpl",
     "merge",
+    "parse_python",
     "prune",
     "rate_limits",
     "read_code",
@@ -133,8 +137,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "answers": ("completed", "defined", "definitions", "read_code"),
+    "answers": ("completed", "defined", "definitions", "parse_python", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
+    "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),

@@ -13,6 +13,7 @@ import pluggy
 
 from evolteacher import hookspecs
 from evolteacher.backend import Backend
+from evolteacher.benchmark import Benchmark
 from evolteacher.component import Component
 from evolteacher.errors import PluginError, RecipeError, did_you_mean
 from evolteacher.filter import Filter
@@ -38,6 +39,7 @@ _HOOKS: dict[str, type[Component]] = {
     "register_filters": Filter,
     "register_backends": Backend,
     "register_seed_readers": SeedReader,
+    "register_benchmarks": Benchmark,
 }
 
 

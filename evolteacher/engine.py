@@ -13,7 +13,6 @@ from typing import Any
 
 from evolteacher.asking import Asker, Desk, Memory
 from evolteacher.attempt import Attempt, Rejected
-from evolteacher.backend import Backend
 from evolteacher.bandit import Outcome
 from evolteacher.choice import Draw, make_draw
 from evolteacher.errors import (
@@ -100,10 +99,7 @@ class Engine:
         try:
             if self.limit and await self._prepare():
                 seeds = self.desk.store.seeds(self.limit)
-                for number in range(min(self._abreast(), self.limit)):
-                    workers.append(asyncio.create_task(self._work(seeds)))
-                    if number % self.recipe.concurrency == 0 and not self._batched():
-                        await asyncio.sleep(0)  # the first calls leave while further lineages begin
+                workers += [asyncio.create_task(self._work(seeds)) for _ in range(min(self._abreast(), self.limit))]
             await asyncio.gather(*workers)
         finally:
             for worker in workers:
@@ -128,11 +124,12 @@ class Engine:
         More than calls may be in flight, so that slots stay taken while some lineages wait to ask again, and so that
         lineages end together: one alone takes as long as its rounds. All that a batch holds, where there are batches.
         """
-        batches = [min(MOST_ABREAST, backend.most_in_batch) for backend in self._batched()]
-        return max([ABREAST * self.recipe.concurrency, *batches])
-
-    def _batched(self) -> list[Backend]:
-        return [answerer.backend for answerer in self.desk.answerers.values() if answerer.batcher is not None]
+        batched = [answerer.backend for answerer in self.desk.answerers.values() if answerer.batcher is not None]
+        abreast = [
+            ABREAST * self.recipe.concurrency,
+            *(min(MOST_ABREAST, backend.most_in_batch) for backend in batched),
+        ]
+        return max(abreast)
 
     async def _work(self, seeds: Iterator[tuple[int, Seed]]) -> None:
         streak, progress, till = 0, self.desk.progress, self.desk.gate.till

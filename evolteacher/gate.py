@@ -151,7 +151,7 @@ class Gate:
                 self._scrub(error)
             raise
         try:
-            return await _kept(self._sold(key, reply if reply.latency else replace(reply, latency=latency), hold), keep)
+            return await _kept(self._sold(key, reply, hold, latency), keep)
         finally:
             account.answered(ticket, reply.usage, reply.limits)
 
@@ -172,8 +172,15 @@ class Gate:
             raise
         return self._sold(key, reply, hold)
 
-    def _sold(self, key: str, reply: Reply, hold: Hold) -> Bought:
-        """Take a reply as the outcome; an empty one was paid and is asked for again."""
+    def _sold(self, key: str, reply: Reply, hold: Hold, latency: float = 0.0) -> Bought:
+        """Take a reply as the outcome; an empty one was paid and is asked for again.
+
+        Args:
+            key: of the backend.
+            reply: its.
+            hold: what was set aside for the call.
+            latency: stands in where the backend has measured none.
+        """
         cost = self.till.cost(key, reply, hold)
         if not reply.text.strip() and reply.finish_reason == "length":
             # Asked again it would pay for the same once more.
@@ -184,12 +191,11 @@ class Gate:
         if not reply.text.strip():
             self.till.unknown(hold, "the answer was empty", reply.usage, cost)
             raise BrokenReply("the answer was empty")
+        text, model, reason = reply.text, reply.model, reply.finish_reason
         if self._secrets:
-            text, model, reason = (hide(part, self._secrets) for part in (reply.text, reply.model, reply.finish_reason))
-            reply = replace(reply, text=text, model=model, finish_reason=reason)
-        if cost != reply.cost or reply.limits is not None:
-            reply = replace(reply, cost=cost, limits=None)
-        return Bought(reply, hold, reply.usage, cost)
+            text, model, reason = (hide(part, self._secrets) for part in (text, model, reason))
+        sold = Reply(text, reply.usage, reason, model, reply.latency or latency, cost)
+        return Bought(sold, hold, reply.usage, cost)
 
     def _refused(self, key: str, error: CallError, hold: Hold) -> Bought:
         self._scrub(error)

@@ -27,7 +27,8 @@ class Journal:
     async def add(self, new: NewReply, charge: int | None = None) -> int:
         """Return the row of a reply once it is committed.
 
-        A reply has been paid: whoever gives up waiting for its row leaves it committed all the same.
+        A reply has been paid: whoever gives up waiting for its row leaves it committed all the same, since a task is
+        woken to be cancelled after what was due before.
 
         Args:
             new: the reply.
@@ -41,16 +42,10 @@ class Journal:
             loop.call_soon(self._commit)
         committed: asyncio.Future[int] = loop.create_future()
         self._entries.append((new, charge, committed))
-        try:
-            return await committed
-        except asyncio.CancelledError:
-            self._commit()
-            raise
+        return await committed
 
     def _commit(self) -> None:
         entries, self._entries = self._entries, []
-        if not entries:
-            return
         try:
             rows = self._store.add_replies([(new, charge) for new, charge, _ in entries])
         except Exception as error:

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SkipValidation, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SkipValidation, ValidationError, field_validator
 
 from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
@@ -76,6 +76,7 @@ class Recipe(Section):
     )
     origin: Path | None = Field(None, exclude=True)
     seeds_place: str = Field("recipe", exclude=True)
+    _catalog: Catalog = PrivateAttr()
 
     @field_validator("name")
     @classmethod
@@ -160,11 +161,17 @@ class Recipe(Section):
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
         assert recipe is not None
+        recipe._catalog = catalog
         return recipe
+
+    @property
+    def catalog(self) -> Catalog:
+        """What was installed when the recipe was read: its components are from there."""
+        return self._catalog
 
     def changed(self, *, set: Iterable[str] = (), backend: str | None = None, catalog: Catalog | None = None) -> Recipe:
         """Return a copy with changes, validated like a recipe that is loaded."""
-        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog)
+        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog or self.catalog)
 
     def backend_of(self, role: Role, use: Use[Any] | None = None) -> str:
         """Return the key of the backend instance that answers a role, or a component with a ``backend:`` of its own."""

@@ -112,7 +112,7 @@ async def arun(
         backend: ``NAME`` or ``NAME:MODEL`` that answers every role.
         limit: take the first N unique seeds.
         fork: another run folder; it is only read, and a reply is reused where slot and fingerprint are equal.
-        catalog: what is installed; loaded when None.
+        catalog: what is installed; that of the recipe, or loaded, when None.
         progress: counters that a display may watch.
         note: told lines for the user.
 
@@ -125,7 +125,7 @@ async def arun(
         RunError: the folder is in use or cannot be written.
         BackendError: a backend cannot answer at all.
     """
-    catalog = catalog or Catalog.load()
+    catalog = catalog or (recipe.catalog if isinstance(recipe, Recipe) else Catalog.load())
     changes = [*set, *([f"seeds.limit={limit}"] if limit is not None else [])]
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe, set=changes, backend=backend, catalog=catalog)

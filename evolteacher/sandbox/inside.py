@@ -39,6 +39,25 @@ _MOST = 65_536
 
 _KILL = 9
 
+_OFTEN = (
+    "typing",
+    "re",
+    "math",
+    "collections",
+    "itertools",
+    "functools",
+    "operator",
+    "string",
+    "heapq",
+    "bisect",
+    "copy",
+    "dataclasses",
+    "enum",
+    "datetime",
+    "json",
+)
+"""Modules of the standard library that answers often import; none draws random numbers, which children would share."""
+
 
 def main(job: dict[str, Any] | None) -> Never:
     """Carry out one job in this interpreter, which runs nothing else, and end; or, without one, wait for jobs."""
@@ -66,7 +85,7 @@ def _serve() -> dict[str, Any]:
     hide_memory()
     _signal.signal(_signal.SIGCHLD, _signal.SIG_IGN)  # nobody waits for the copies
     asked = _socket.socket(fileno=RESULTS)
-    _warm_up()
+    _warm_up("".join(f"import {name} " for name in _OFTEN))
     while True:
         message, ancillary, _, _ = asked.recvmsg(1, 64)
         if not message:
@@ -124,8 +143,15 @@ def supervise(job: dict[str, Any]) -> Never:
     os._exit(0)
 
 
-def _warm_up() -> None:
-    """Do once what each child would do for itself: what it changes of shared memory is copied, page by page."""
+def _warm_up(text: str) -> None:
+    """Do once what each child would do for itself: imports, and changes of shared memory, which copy it page by page.
+
+    Args:
+        text: what may be untrusted, and is only searched for imports of modules of the standard library.
+    """
+    for name in _OFTEN:
+        if f"import {name}" in text or f"from {name} import" in text:
+            __import__(name)
     compile("def warm(up):\n    return up\nassert warm(1)", "<warm>", "exec")
     gc.freeze()
 
@@ -134,8 +160,8 @@ def _prepare(job: dict[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(HOME=job["work"], TMPDIR=job["work"])
     sys.argv[:] = ["answer"]
+    _warm_up("\n".join([*job["codes"], *job["suites"]]))  # before there are packages that could shadow a module
     sys.path.extend(job["packages"])
-    _warm_up()
 
 
 class Child:
