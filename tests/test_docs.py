@@ -29,7 +29,15 @@ from evolteacher.testing.components import Trials
 from evolteacher.testing.promises import Promises
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/cli.md", "docs/operators.md", "docs/plugins.md", "docs/recipes.md", "docs/vllm.md")
+PAGES = (
+    "README.md",
+    "docs/cli.md",
+    "docs/operators.md",
+    "docs/plugins.md",
+    "docs/recipes.md",
+    "docs/sandbox.md",
+    "docs/vllm.md",
+)
 
 
 @dataclass(frozen=True)
@@ -131,7 +139,14 @@ class Story:
 
 @pytest.mark.parametrize(
     ("page", "least"),
-    [("README.md", 3), ("docs/cli.md", 5), ("docs/operators.md", 6), ("docs/plugins.md", 14), ("docs/recipes.md", 6)],
+    [
+        ("README.md", 3),
+        ("docs/cli.md", 5),
+        ("docs/operators.md", 6),
+        ("docs/plugins.md", 14),
+        ("docs/recipes.md", 6),
+        ("docs/sandbox.md", 2),
+    ],
 )
 def test_every_block_of_the_page_runs(page, least, tmp_path, monkeypatch, capfd):
     for name in [name for name in os.environ if name.startswith("EVOLTEACHER_")]:
