@@ -10,11 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evolteacher.answers import completed, defined, definitions, parse_python, read_code
     from evolteacher.backend import Backend, BatchState, Workload
+    from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
+    from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
         DatasetFilter,
         Filter,
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
+    from evolteacher.sieve import PruneReport, prune
 
 __version__ = "0.1.0"
 
@@ -56,6 +60,8 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Benchmark",
+    "Block",
     "Catalog",
     "CheckResult",
     "CommandTable",
@@ -78,7 +84,9 @@ __all__ = [
     "Place",
     "Prepared",
     "Price",
+    "Problem",
     "Prompt",
+    "PruneReport",
     "RateLimits",
     "Recipe",
     "Record",
@@ -106,27 +114,37 @@ __all__ = [
     "arejudge",
     "arun",
     "check_reference",
+    "completed",
     "convert",
+    "defined",
+    "definitions",
     "environment",
     "free",
     "hide",
     "hookimpl",
     "merge",
+    "parse_python",
+    "prune",
     "rate_limits",
+    "read_code",
     "read_rewritten",
     "read_secret",
     "rejudge",
     "retry_after",
     "run",
     "secret_name",
+    "split_fences",
 ]
 
 _MODULES = {
+    "answers": ("completed", "defined", "definitions", "parse_python", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
+    "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
+    "fences": ("Block", "split_fences"),
     "filter": (
         "DatasetFilter",
         "Filter",
@@ -160,6 +178,7 @@ _MODULES = {
     "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
+    "sieve": ("PruneReport", "prune"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

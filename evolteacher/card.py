@@ -57,6 +57,9 @@ def dataset_card(
         parts.append(_table(("filter", "looked at", "rejected"), rows))
     else:
         parts.append("Nothing was rejected.\n")
+    for names, number in summary.repaired.items():
+        was = "was" if number == 1 else "were"
+        parts.append(f"{_count(number, 'response')} of these rows {was} repaired by {_cell(names)}.\n")
     parts.append("## Operators\n")
     operators = [(f"`{name}`", f"{tried:,}", f"{kept:,}") for name, (tried, kept) in summary.operators.items()]
     parts.append(_table(("operator", "tried", "kept"), operators))

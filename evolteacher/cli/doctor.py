@@ -12,9 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher import __version__
-from evolteacher.catalog import ENVIRONMENT, Catalog, Plugin
+from evolteacher.catalog import Catalog
 from evolteacher.cli.terminal import count, emit, load_catalog, plain
 from evolteacher.extras import Extra, extras
+from evolteacher.installed import ENVIRONMENT, Plugin
 from evolteacher.sandbox import Guard, Sandbox
 
 
