@@ -171,11 +171,18 @@ def _needed(setup: Sequence[ast.stmt], check: ast.stmt) -> list[ast.stmt]:
         elif isinstance(statement, ast.Expr):  # a call on something: `stack.push(1)`
             used = {_root(statement.value.func)} & names if isinstance(statement.value, ast.Call) else set()
         else:
-            used = _names(statement, ast.Store) & names
+            used = (_names(statement, ast.Store) | _changed(statement)) & names
         if used:
             kept.append(statement)
             names |= _names(statement, ast.Load)
     return kept[::-1]
+
+
+def _changed(statement: ast.stmt) -> set[str]:
+    """Return the names of what a statement sets an attribute or an item of."""
+    changes = (ast.Attribute, ast.Subscript)
+    nodes = (node for node in ast.walk(statement) if isinstance(node, changes) and isinstance(node.ctx, ast.Store))
+    return {_root(node) for node in nodes}
 
 
 def _fair(statements: Sequence[ast.stmt], wanted: frozenset[str], taken: frozenset[str]) -> bool:
@@ -220,18 +227,24 @@ def _harmless(node: ast.AST, made: set[str]) -> bool:
 
 
 def _telling(check: ast.stmt) -> list[ast.stmt]:
-    """Return an assert that compares with ``==`` so that it tells what came instead of what was expected."""
+    """Return an assert that compares with ``==`` so that it tells what came instead of what was expected.
+
+    A result that says of anything whatever that it is equal to it fails.
+    """
     if not isinstance(check, ast.Assert):
         return [check]
     test = check.test
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return [check]
-    got = ast.Name(_GOT, ast.Load())
-    told = ast.parse(f"f'it is {{{_GOT}!r:.200}}'", mode="eval").body
-    return [
-        ast.fix_missing_locations(ast.Assign([ast.Name(_GOT, ast.Store())], test.left)),
-        ast.fix_missing_locations(ast.Assert(ast.Compare(got, [ast.Eq()], test.comparators), told)),
-    ]
+    (right,) = test.comparators
+    told = ast.parse(
+        f"{_GOT} = 0\nassert {_GOT} == 0 and not {_GOT} == object(), f'it is {{{_GOT}!r:.200}}'",
+    )
+    first, second = told.body
+    assert isinstance(first, ast.Assign) and isinstance(second, ast.Assert) and isinstance(second.test, ast.BoolOp)
+    first.value = test.left
+    second.test.values[0] = ast.Compare(ast.Name(_GOT, ast.Load()), [ast.Eq()], [right])
+    return [ast.fix_missing_locations(first), ast.fix_missing_locations(second)]
 
 
 def _names(statement: ast.AST, context: type[ast.expr_context]) -> set[str]:
