@@ -61,6 +61,8 @@ class Assert:
 def read_asserts(answer: str, wanted: Sequence[str], taken: frozenset[str], most: int) -> tuple[Assert, ...]:
     """Return the tests that an answer holds, in its order, each once.
 
+    Of tests that contradict one another, which expect several results of the same call, none is taken.
+
     Args:
         answer: a model's.
         wanted: names of functions and classes; a test uses one of them.
@@ -68,7 +70,13 @@ def read_asserts(answer: str, wanted: Sequence[str], taken: frozenset[str], most
         most: how many at most; later ones are left out.
     """
     found: dict[str, Assert] = {}
-    for setup, check in _checks(_statements(answer)):
+    checks = list(_checks(_statements(answer)))
+    expected: dict[str, set[str]] = {}
+    for setup, check in checks:
+        expected.setdefault(_question(setup, check), set()).add(ast.unparse(check))
+    for setup, check in checks:
+        if len(expected[_question(setup, check)]) > 1:
+            continue
         needed = _needed(setup, check)
         text = "\n".join(ast.unparse(each) for each in (*needed, check))
         if len(text) <= LONGEST and _fair((*needed, check), frozenset(wanted), taken):
@@ -159,6 +167,13 @@ def _raising(statement: ast.With) -> ast.stmt | None:
     expected = ast.ExceptHandler(call.args[0], None, [ast.Pass()])
     nothing = ast.Raise(ast.Call(ast.Name("AssertionError", ast.Load()), [ast.Constant("nothing was raised")], []))
     return ast.fix_missing_locations(ast.Try(statement.body, [expected], [nothing], []))
+
+
+def _question(setup: Sequence[ast.stmt], check: ast.stmt) -> str:
+    """Return what a test compares with something, and what it needs for that; all of it where it compares nothing."""
+    test = check.test if isinstance(check, ast.Assert) else None
+    asked: ast.AST = test.left if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq) else check
+    return "\n".join(ast.unparse(each) for each in (*_needed(setup, check), asked))
 
 
 def _needed(setup: Sequence[ast.stmt], check: ast.stmt) -> list[ast.stmt]:

@@ -28,6 +28,7 @@ READ = {
     "unittest, truth": (
         "self.assertTrue(add(1, 0))\nself.assertFalse(add(0, 0))", ["assert add(1, 0)", "assert not add(0, 0)"],
     ),
+    "contradictions": ("assert add(1, 2) == 3\nassert add(5, 5) == 10\nassert add(5, 5) == 11", ONE),
     "twice": ("assert add(1, 2) == 3\nassert add(1, 2) == 3", ONE),
     "a line that is cut off": ("assert add(1, 2) == 3\nassert add(4, ", ONE),
     "what it needs": (
