@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evolteacher.answers import completed, defined, definitions, parse_python, read_code
     from evolteacher.backend import Backend, BatchState, Workload
+    from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
+    from evolteacher.sieve import PruneReport, prune
 
 __version__ = "0.1.0"
 
@@ -58,6 +60,7 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Benchmark",
     "Block",
     "Catalog",
     "CheckResult",
@@ -81,7 +84,9 @@ __all__ = [
     "Place",
     "Prepared",
     "Price",
+    "Problem",
     "Prompt",
+    "PruneReport",
     "RateLimits",
     "Recipe",
     "Record",
@@ -119,6 +124,7 @@ __all__ = [
     "hookimpl",
     "merge",
     "parse_python",
+    "prune",
     "rate_limits",
     "read_code",
     "read_rewritten",
@@ -133,6 +139,7 @@ __all__ = [
 _MODULES = {
     "answers": ("completed", "defined", "definitions", "parse_python", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
+    "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
@@ -171,6 +178,7 @@ _MODULES = {
     "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
+    "sieve": ("PruneReport", "prune"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -6,9 +6,11 @@ import asyncio
 import json
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
 from evolteacher.answerer import Answerer
+from evolteacher.budget import Bought
 from evolteacher.errors import (
     CALL_ERRORS,
     CallError,
@@ -19,6 +21,7 @@ from evolteacher.errors import (
     plugin_fault,
 )
 from evolteacher.gate import Gate
+from evolteacher.journal import Journal
 from evolteacher.messages import (
     Message,
     Prompt,
@@ -50,6 +53,7 @@ class Desk:
         progress: counters for the display.
         forked: the folder that replies may be taken from, opened read-only.
         purchases: the calls that are queued or in flight, and the results that are being worked out.
+        journal: where replies are written as they arrive.
     """
 
     store: Store
@@ -59,6 +63,11 @@ class Desk:
     progress: Progress
     forked: Store | None = None
     purchases: set[asyncio.Task[Any]] = field(default_factory=set)
+    journal: Journal = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin the journal."""
+        self.journal = Journal(self.store)
 
     def buy(self, buying: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], asyncio.Future[T]]:
         """Begin a call; return it, and what is to be awaited of it: to cancel that leaves the call alone.
@@ -290,17 +299,23 @@ class Asker:
         return stored
 
     async def _buy(self, place: int, slot: Slot, request: Request, answerer: Answerer) -> StoredReply:
-        desk, memory = self.memory.desk, self.memory
-        memory.asked += 1
+        desk = self.memory.desk
+        self.memory.asked += 1
         desk.progress.waiting += 1
+        keep = partial(self._keep, place, slot, request, answerer.key)
         try:
-            bought = await desk.gate.call(answerer.key, await answerer.ready(), request, answerer.batcher)
+            await desk.gate.call(answerer.key, await answerer.ready(), request, answerer.batcher, keep)
         except EvolteacherError:
             raise
         except Exception as error:
             raise plugin_fault(f"backend '{answerer.key}'", error) from error
         finally:
             desk.progress.waiting -= 1
+        return self.memory.replies[slot]
+
+    async def _keep(self, place: int, slot: Slot, request: Request, key: str, bought: Bought) -> None:
+        """Store what a call came to, and count it."""
+        desk, memory = self.memory.desk, self.memory
         found = bought.outcome
         if isinstance(found, Reply):
             outcome, reply = REPLY, found
@@ -309,13 +324,12 @@ class Asker:
             outcome = found.outcome if found.outcome in CALL_ERRORS else CallError.outcome
             text = clean_text(str(found))[0]
             reply = Reply(text, bought.usage or Usage(), finish_reason=outcome, cost=bought.cost)
-        new = NewReply(memory.key, slot, outcome, reply, answerer.key, messages_to_json(request.messages))
-        row = desk.store.add_reply(new, charge=bought.hold.row if bought.hold is not None else None)
+        new = NewReply(memory.key, slot, outcome, reply, key, messages_to_json(request.messages))
+        row = await desk.journal.add(new, bought.hold.row if bought.hold is not None else None)
         desk.gate.till.settle(bought)
         desk.progress.count_call(reply)
         stored = memory.replies[slot] = StoredReply(row, outcome, reply)
         self._note(place, stored)
-        return stored
 
 
 def _failure(purchase: asyncio.Task[Any]) -> BaseException | None:

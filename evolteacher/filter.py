@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 from evolteacher.component import Component
 from evolteacher.messages import Reply, Role
 from evolteacher.operator import Ask
-from evolteacher.record import Evolution, Judgement, Lineage, Record
+from evolteacher.record import Evolution, Judgement, Lineage, Record, Seed
 
 Place = Literal["instruction", "response", "seeds"]
 """Where a row filter looks: a recipe's ``on:``, which also takes a list, and ``both`` for the first two.
@@ -159,7 +159,25 @@ class DatasetFilter(Filter):
             records: all records, round 0 first, each round in seed order; a stream that can be read once. Where two
                 rows compete, the earlier is to be preferred.
         """
-        raise NotImplementedError(f"filter '{self.name}' does not define select()")
+        raise NotImplementedError(f"filter '{self.name}' defines neither select() nor compare()")
+
+    def compare(self, records: Iterable[Record], seeds: Iterable[Seed]) -> Iterable[tuple[str, str]]:
+        """Like :meth:`select`, for filters that look at the seeds without a row, too; define one of the two.
+
+        Args:
+            records: as above.
+            seeds: those that evolve and have no response, and so are no rows themselves, in the source's order; a
+                stream that can be read once, before, after or while the records are.
+        """
+        return self.select(records)
+
+    def scored_by(self) -> tuple[str, ...]:
+        """Return the labels of the filters whose scores it reads (:attr:`Record.scores`); none by default.
+
+        A recipe must have a filter of each label. Even so a row may lack a score: the judge's verdict could not be
+        read, or the filter does not look at seeds.
+        """
+        return ()
 
 
 _BASES: tuple[type[Filter], ...] = (
@@ -177,13 +195,13 @@ def _check(cls: type[Filter]) -> None:
     if len(bases) != 1:
         names = ", ".join(base.__name__ for base in _BASES)
         raise TypeError(f"{cls.__qualname__}: a filter is a subclass of exactly one of {names}")
-    rules = [rule for rule in ("reject", "judge", "select") if hasattr(bases[0], rule)]
+    rules = [rule for rule in ("reject", "judge", "select", "compare") if hasattr(bases[0], rule)]
     if all(getattr(cls, rule) is getattr(bases[0], rule) for rule in rules):
         raise TypeError(f"{cls.__qualname__}: define {'() or '.join(rules)}()")
     for rule in rules:
         if inspect.iscoroutinefunction(getattr(cls, rule)) != (rule == "judge"):
             # A coroutine counts as true, so an async reject() would reject everything.
-            raise TypeError(f"{cls.__qualname__}: judge() is async, reject() and select() are not: mend {rule}()")
+            raise TypeError(f"{cls.__qualname__}: judge() is async, and no other rule is: mend {rule}()")
     for attribute in ("default_on", "allowed_on"):
         places = getattr(cls, attribute)
         if not isinstance(places, tuple) or not set(places) <= set(get_args(Place)):

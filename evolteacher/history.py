@@ -80,6 +80,16 @@ def records(store: Store, round: int | None = None, *, dropped: bool = False) ->
             yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12], step.scores)
 
 
+def unanswered(store: Store) -> Iterator[Seed]:
+    """Stream the seeds that evolved, or might have, and are no rows since they have no response, in seed order."""
+    query = (
+        "SELECT seeds.text, seeds.source, seeds.licence FROM steps s JOIN seeds ON seeds.ord = s.ord WHERE s.round = 0 "
+        "AND s.filter = '' AND seeds.response IS NULL AND s.respond_reply IS NULL ORDER BY s.ord"
+    )
+    for text, source, licence in store.query(query):
+        yield Seed(Instruction(text), None, source, licence)
+
+
 def rejected(
     store: Store, filter: str, round: int | None = None, *, limit: int, skip: int = 0
 ) -> list[tuple[int, Step]]:

@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from evolteacher import template
 from evolteacher.component import Component
 from evolteacher.messages import Prompt, Reply, Role
-from evolteacher.reading import read_rewritten
 from evolteacher.record import MATERIALS, Instruction, Material
 
 TEMPLATE_NAMES = frozenset({"instruction"})
@@ -156,6 +155,8 @@ class Operator(Component):
         Raises:
             Unreadable: there is none; the evolution is rejected with that reason.
         """
+        from evolteacher.reading import read_rewritten  # its phrases take a while to compile: after the first call left
+
         return read_rewritten(reply.text, parent.text, self.markers_used())
 
     async def evolve(self, parent: Instruction, ask: Ask) -> str:

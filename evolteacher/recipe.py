@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SkipValidation, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SkipValidation, ValidationError, field_validator
 
 from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
@@ -75,6 +75,8 @@ class Recipe(Section):
         None, strict=False, description="Formats to write; by default all that can be."
     )
     origin: Path | None = Field(None, exclude=True)
+    seeds_place: str = Field("recipe", exclude=True)
+    _catalog: Catalog = PrivateAttr()
 
     @field_validator("name")
     @classmethod
@@ -148,7 +150,7 @@ class Recipe(Section):
         data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
         if "seeds" in data:
             data["seeds"] = _seeds(data["seeds"], reader)
-        data["origin"] = path
+        data["origin"], data["seeds_place"] = path, located.where(("seeds", "path"))
         try:
             recipe = cls.model_validate(data)
         except ValidationError as error:
@@ -159,11 +161,17 @@ class Recipe(Section):
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
         assert recipe is not None
+        recipe._catalog = catalog
         return recipe
+
+    @property
+    def catalog(self) -> Catalog:
+        """What was installed when the recipe was read: its components are from there."""
+        return self._catalog
 
     def changed(self, *, set: Iterable[str] = (), backend: str | None = None, catalog: Catalog | None = None) -> Recipe:
         """Return a copy with changes, validated like a recipe that is loaded."""
-        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog)
+        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog or self.catalog)
 
     def backend_of(self, role: Role, use: Use[Any] | None = None) -> str:
         """Return the key of the backend instance that answers a role, or a component with a ``backend:`` of its own."""
@@ -233,7 +241,7 @@ class Recipe(Section):
         return plain
 
 
-_SPECIAL = {"origin", "backend_keys"}
+_SPECIAL = {"origin", "seeds_place", "backend_keys"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
@@ -321,6 +329,7 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
             problems.add((kind,), f"'{label}' has a meaning of its own in records; give it another name with 'as:'")
         if kind == "dataset_filters" and ("filters", label) in labels:
             problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
+    _check_scores(data, problems)
     _check_backend_names(data, problems)
     if recipe is not None:
         _check_keys(recipe, problems)
@@ -334,6 +343,20 @@ def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems
             ("choose", "bandit", "gain"),
             f"no filter here that judges instructions is called '{label}'.{did_you_mean(label, able)}",
         )
+
+
+def _check_scores(data: Mapping[str, Any], problems: Problems) -> None:
+    """Find scores that a dataset filter reads and that no filter of this recipe gives."""
+    labels = [use.label for use in data["filters"]]
+    judges = [use.label for use in data["filters"] if use.component.asks()]
+    for use in data["dataset_filters"]:
+        for label in [score.removesuffix(":response") for score in use.component.scored_by()]:
+            if label not in labels:
+                message = (
+                    f"'{use.label}' reads the score of '{label}', and no filter here is called so: list that judge "
+                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, judges)}"
+                )
+                problems.add(("dataset_filters",), message)
 
 
 def _check_keys(recipe: Recipe, problems: Problems) -> None:

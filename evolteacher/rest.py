@@ -11,7 +11,7 @@ from evolteacher.budget import Bought, Till
 from evolteacher.engine import Engine
 from evolteacher.errors import NotStored
 from evolteacher.expected import judging_of
-from evolteacher.gate import Gate
+from evolteacher.gate import Gate, Keep
 from evolteacher.ledger import Ledger
 from evolteacher.messages import Request, Role
 from evolteacher.operator import Operator
@@ -152,7 +152,9 @@ class ClosedGate(Gate):
         super().__init__(recipe.concurrency, recipe.limits, Till(Ledger(store), None, {}, {}, progress), progress)
         self._rest = rest
 
-    async def call(self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None) -> Bought:
+    async def call(
+        self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None, keep: Keep | None = None
+    ) -> Bought:
         """Refuse.
 
         Raises:

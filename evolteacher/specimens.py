@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -39,6 +39,11 @@ TEXTS: dict[str, str] = {
     "many lines": "Do this.\n" * 200,
 }
 """What -> a text. Lone surrogates are in none of them: the core replaces them beforehand."""
+
+UNANSWERED: tuple[Seed, ...] = tuple(
+    Seed(Instruction(text), None, f"trial:{n}") for n, text in enumerate(["Add two numbers.", *TEXTS.values()], 1)
+)
+"""The seeds without a response that a dataset filter is given."""
 
 SHAPES: dict[str, str] = {
     "words": "sort the list ",
@@ -195,7 +200,7 @@ def attempt(component: Component, specimen: Any, script: Script) -> Trial:
     """
     try:
         if isinstance(component, DatasetFilter):
-            return Trial((), list(component.select(iter(specimen))))
+            return Trial((), list(component.compare(iter(specimen), iter(UNANSWERED))))
         if isinstance(component, RowFilter) and not component.asks():
             return Trial((), component.reject(specimen))
         result, error = asyncio.run(work(component, specimen, script)), None
@@ -212,7 +217,7 @@ def specimens(component: Component, texts: Mapping[str, str] = TEXTS) -> dict[st
 def _specimens(component: Component, texts: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     if isinstance(component, DatasetFilter):
         yield "no rows", ()
-        yield "rows, some of them twice", dataset([*texts.values()] * 2)
+        yield "rows, some of them twice", dataset([*texts.values()] * 2, component.scored_by())
         return
     for what, text in texts.items():
         if isinstance(component, Operator):
@@ -265,8 +270,13 @@ def lineage(text: str) -> Lineage:
     return Lineage(Seed(seed, f"Answer: {text}"), 0, tuple(steps))
 
 
-def dataset(texts: Iterable[str]) -> tuple[Record, ...]:
-    """Return rows in the order of a dataset: the seeds, and then for each of them one rewrite."""
+def dataset(texts: Iterable[str], scored_by: Sequence[str] = ()) -> tuple[Record, ...]:
+    """Return rows in the order of a dataset: the seeds, and then for each of them one rewrite.
+
+    Args:
+        texts: of the seeds.
+        scored_by: labels of filters whose scores most of the rows have; equal rows have equal ones.
+    """
     rows = list(enumerate(texts))
     seeds = [
         record(Evolution.of_seed(Instruction(text)), f"Answer: {text}", NO_REPLY, text_id(f"seed {n}"), n)
@@ -276,7 +286,12 @@ def dataset(texts: Iterable[str]) -> tuple[Record, ...]:
         record(evolution(text, f"{text} Explain it."), f"Explanation: {text}", None, text_id(f"seed {n}"), n)
         for n, text in rows
     ]
-    return (*seeds, *rewrites)
+    return tuple(_scored(row, scored_by) for row in (*seeds, *rewrites))
+
+
+def _scored(row: Record, labels: Sequence[str]) -> Record:
+    known = labels[: len(row.instruction.text) % 4]  # of some rows all, of others the first ones, of a few none
+    return replace(row, scores={label: float(1 + len(row.response) % 6) for label in known})
 
 
 def huge(component: Component, shape: str, characters: int) -> dict[str, Any]:
@@ -284,5 +299,5 @@ def huge(component: Component, shape: str, characters: int) -> dict[str, Any]:
     part = SHAPES[shape]
     if isinstance(component, DatasetFilter):
         count = max(1, characters * ROWS // LONGEST // 2)
-        return {f"{2 * count} rows": dataset(f"{part * 20} {n}" for n in range(count))}
+        return {f"{2 * count} rows": dataset((f"{part * 20} {n}" for n in range(count)), component.scored_by())}
     return specimens(component, {f"{characters:,} characters, {shape},": (part * characters)[:characters]})

@@ -13,10 +13,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from evolteacher.database import Database
 from evolteacher.messages import Reply, Usage
@@ -169,7 +169,7 @@ class Store(Database):
     # replies
 
     def add_reply(self, new: NewReply, *, forked: bool = False, charge: int | None = None) -> int:
-        """Commit one reply as it arrives; return its row.
+        """Commit one reply; return its row.
 
         Args:
             new: the reply.
@@ -179,18 +179,24 @@ class Store(Database):
         Raises:
             RunError: the disk is full or the file is damaged.
         """
-        reply = new.reply
-        usage = reply.usage
-        values = (
-            new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
-            usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
-        )  # fmt: skip
         if charge is None:
-            return self.write(INSERT_REPLY, values)
+            return self.write(INSERT_REPLY, _reply_row(new, forked))
         with self.transaction():
-            row = self.write(INSERT_REPLY, values)
+            row = self.write(INSERT_REPLY, _reply_row(new, forked))
             self.write("DELETE FROM charges WHERE id = ?", (charge,))
         return row
+
+    def add_replies(self, bought: Sequence[tuple[NewReply, int | None]]) -> list[int]:
+        """Commit replies in one transaction, each with its charge as :meth:`add_reply` does; return their rows.
+
+        Raises:
+            RunError: the disk is full or the file is damaged; then none is there.
+        """
+        if len(bought) == 1:
+            ((new, charge),) = bought
+            return [self.add_reply(new, charge=charge)]
+        with self.transaction():
+            return [self.add_reply(new, charge=charge) for new, charge in bought]
 
     def replies(self, lineage: bytes) -> dict[Slot, StoredReply]:
         """Return everything that was ever answered in a lineage, by slot."""
@@ -260,6 +266,15 @@ class Store(Database):
         """Write one dataset filter's rejections, in one transaction: (round, place, filter, reason)."""
         with self.transaction():
             self._db.executemany("INSERT INTO drops VALUES (?, ?, ?, ?)", drops)
+
+
+def _reply_row(new: NewReply, forked: bool) -> tuple[Any, ...]:
+    reply = new.reply
+    usage = reply.usage
+    return (
+        new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
+        usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
+    )  # fmt: skip
 
 
 def response_digest(response: str | None) -> bytes:

@@ -17,6 +17,9 @@ NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 
 FLAGS = {"user": NEWUSER, "pid": NEWPID, "net": NEWNET, "ipc": NEWIPC | NEWUTS, "mount": NEWNS}
 """Name of a wall that is a namespace -> what clone(2) calls it."""
 
+KILL = 9
+"""SIGKILL; the module `signal` would cost a check milliseconds."""
+
 NOBODY = 65534
 """The user and group that root turns into; no file of anybody's belongs to it."""
 
@@ -35,10 +38,15 @@ class Wall(OSError):
         self.name, self.why = name, why
 
 
-def _libc() -> Any:
-    import ctypes
+_loaded: list[Any] = []
 
-    return ctypes.CDLL(None, use_errno=True)
+
+def _libc() -> Any:
+    if not _loaded:
+        import ctypes
+
+        _loaded.append(ctypes.CDLL(None, use_errno=True))
+    return _loaded[0]
 
 
 def _must(wall: str, what: str, result: int) -> None:
@@ -71,7 +79,7 @@ def hide_memory() -> None:
         prctl(_DUMPABLE, 0)
 
 
-def enter(walls: frozenset[str], readable: list[str], megabytes: int) -> None:
+def enter(walls: frozenset[str], readable: list[str], work: str, megabytes: int) -> None:
     """Move this process behind the walls; with ``pid`` among them, its next child is process 1 of a new world.
 
     Root first builds the new root directory and becomes nobody; from there on it and any other user go the same way.
@@ -79,7 +87,8 @@ def enter(walls: frozenset[str], readable: list[str], megabytes: int) -> None:
     Args:
         walls: names of :data:`FLAGS`, and ``nobody``.
         readable: the files and folders that exist in the new root, read-only.
-        megabytes: the most that can be written there.
+        work: the folder there that can be written to.
+        megabytes: the most that it holds.
 
     Raises:
         Wall: one of them cannot be built here. The process is good for nothing then.
@@ -94,7 +103,7 @@ def enter(walls: frozenset[str], readable: list[str], megabytes: int) -> None:
         if "mount" in walls:
             names.remove("mount")
             _must("mount", "unshare", _libc().unshare(NEWNS))
-            _new_root(readable, megabytes)
+            _new_root(readable, work, megabytes)
         _become_nobody()
     uid, gid = os.getuid(), os.getgid()
     if names:
@@ -105,7 +114,7 @@ def enter(walls: frozenset[str], readable: list[str], megabytes: int) -> None:
         _write(proc, "self/uid_map", f"{uid} {uid} 1")
         _write(proc, "self/gid_map", f"{gid} {gid} 1")
     if "mount" in names:
-        _new_root(readable, megabytes)
+        _new_root(readable, work, megabytes)
     if "user" in walls:
         _write(proc, "sys/user/max_user_namespaces", "0")
     if proc >= 0:
@@ -132,8 +141,8 @@ def _become_nobody() -> None:
         raise Wall("nobody", f"setresuid: {error.strerror}") from None
 
 
-def _new_root(readable: list[str], megabytes: int) -> None:
-    """Make a root directory in memory that holds what is readable and an empty /tmp, and nothing else."""
+def _new_root(readable: list[str], work: str, megabytes: int) -> None:
+    """Make a root directory in memory that holds what is readable and an empty folder to work in, and nothing else."""
     libc, here = _libc(), "/proc"  # a folder that every Linux has, and that is needed no more
 
     def mount(source: str, target: str, kind: str | None, flags: int, options: str | None = None) -> None:
@@ -155,7 +164,7 @@ def _new_root(readable: list[str], megabytes: int) -> None:
     for link in ("/lib", "/lib64"):
         if os.path.islink(link):
             os.symlink(os.readlink(link), here + link)
-    os.mkdir(f"{here}/tmp")
+    os.mkdir(here + work)
     os.chdir(here)
     number = _PIVOT_ROOT.get(os.uname().machine)
     if number is None:
@@ -166,7 +175,7 @@ def _new_root(readable: list[str], megabytes: int) -> None:
     # struct mount_attr: what to set (read-only, no set-user-id), what to clear, propagation, a user namespace.
     attributes = b"".join(value.to_bytes(8, sys.byteorder) for value in (1 | 2, 0, 0, 0))
     _must("mount", "mount_setattr", libc.syscall(_MOUNT_SETATTR, -100, b"/", 0x8000, attributes, len(attributes)))
-    mount("tmpfs", "/tmp", "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={megabytes}m,nr_inodes=4096,mode=1777")
+    mount("tmpfs", work, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={megabytes}m,nr_inodes=4096,mode=1777")
 
 
 def give_up_power() -> None:

@@ -110,7 +110,7 @@ class CodeParses(et.TextFilter, name="code-parses"):
         return reason
 
     def _reject_block(self, block: et.Block) -> str | None:
-        language = LANGUAGES.get(block.language, "") if block.language else _guess(block.code)
+        language = language_of(block)
         if language not in self.languages:
             return None
         fault = fault_of(language, block.code)
@@ -119,6 +119,18 @@ class CodeParses(et.TextFilter, name="code-parses"):
         lines = block.code.split("\n")
         line = lines[min(fault.line, len(lines)) - 1]
         return f"its {language} does not parse: {fault.what}, line {block.line + fault.line - 1}: {quoted(line)}"
+
+
+def language_of(block: et.Block) -> str:
+    """Return the language that a block's fence names, or that its code shows; nothing where it is none that we know."""
+    return LANGUAGES.get(block.language, "") if block.language else _guess(block.code)
+
+
+def language_in(text: str) -> str:
+    """Return the programming language of a text: of its first block of a known one, or that bare code shows."""
+    _, blocks = et.split_fences(text)
+    found = map(language_of, blocks) if blocks else ["" if _PROSE.search(text) else _guess(text)]
+    return next(filter(None, found), "")
 
 
 def _guess(code: str) -> str:
