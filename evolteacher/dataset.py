@@ -177,7 +177,7 @@ def convert(
             else:
                 answered += 1
             if example.response is not None or keep_unanswered:
-                yield _of_example(row, example)
+                yield of_example(row, example)
         if not answered + report.unanswered:
             no_rows(source, report.read)
         if not answered and not keep_unanswered:
@@ -236,7 +236,7 @@ def merge(
                         report.duplicates += 1
                         continue
                     seen.add(digest)
-                yield _of_example(row, example)
+                yield of_example(row, example)
             report.sources.append((source, usable))
 
     report.written = _write(rows(), out, kind)
@@ -292,7 +292,7 @@ def _of_record(record: Record) -> dict[str, Any]:
     }
 
 
-def _of_example(row: Row, example: Example) -> dict[str, Any]:
+def of_example(row: Row, example: Example) -> dict[str, Any]:
     """Return a row as read: with its own provenance if it is evolteacher's, else as a seed's."""
     identity = text_id(example.instruction)
     fields: dict[str, Any] = {

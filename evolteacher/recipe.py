@@ -27,6 +27,7 @@ from evolteacher.problems import Problems, shown
 from evolteacher.record import SEED_OPERATOR, Material
 from evolteacher.sections import SamplingSection, Section, Seeds
 from evolteacher.seeds import SeedReader
+from evolteacher.trainsection import Train, check_train, read_train
 from evolteacher.use import Use, UseReader, is_label
 from evolteacher.yamlfile import Located, load, plain_data
 
@@ -74,6 +75,7 @@ class Recipe(Section):
     export: tuple[Export, ...] | None = Field(
         None, strict=False, description="Formats to write; by default all that can be."
     )
+    train: Train | None = Field(None, description="How a model is tuned on the dataset, once the run is finished.")
     origin: Path | None = Field(None, exclude=True)
 
     @field_validator("name")
@@ -131,7 +133,7 @@ class Recipe(Section):
         cls, located: Located, path: Path | None, catalog: Catalog, changes: Iterable[str], backend: str | None
     ) -> Recipe:
         problems = Problems(located)
-        _check_version(problems)
+        check_version(problems)
         for change in changes:
             try:
                 apply_set(located, change, catalog)
@@ -139,6 +141,7 @@ class Recipe(Section):
                 problems.lines.extend(error.problems)
         if backend is not None:
             apply_backend(located, backend, catalog)
+        only_trains(problems)
         data = _known(problems)
         specs = data.get("backends")
         reader = UseReader(catalog, problems, [*ROLES, *(specs if isinstance(specs, dict) else ())])
@@ -148,6 +151,8 @@ class Recipe(Section):
         data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
         if "seeds" in data:
             data["seeds"] = _seeds(data["seeds"], reader)
+        if "train" in data:
+            data["train"] = read_train(data["train"], problems)
         data["origin"] = path
         try:
             recipe = cls.model_validate(data)
@@ -155,6 +160,8 @@ class Recipe(Section):
             problems.add_invalid((), error, cls, "a recipe", located.data)
             recipe = None
         _check_sense(data, recipe, problems)
+        if recipe is not None and recipe.train is not None:
+            check_train(recipe.train, problems)
         if recipe is not None and recipe.operators:
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
@@ -224,6 +231,7 @@ class Recipe(Section):
             "export",
             "evolteacher",
             "seeds",
+            "train",
         }
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
         plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}
@@ -237,7 +245,7 @@ _SPECIAL = {"origin", "backend_keys"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
-def _check_version(problems: Problems) -> None:
+def check_version(problems: Problems) -> None:
     """Stop where the rest cannot be understood: no mapping, or another version of the language."""
     data = problems.located.data
     if not isinstance(data, dict):
@@ -248,6 +256,18 @@ def _check_version(problems: Problems) -> None:
         version = shown(data["evolteacher"])
         problems.add(("evolteacher",), f"version {version} is unknown; this evolteacher reads version {VERSION}")
     problems.raise_any()
+
+
+def is_training_only(data: Any) -> bool:
+    """Whether a recipe as written trains and evolves nothing; such a one is read by :mod:`evolteacher.training`."""
+    return isinstance(data, dict) and "train" in data and not {"seeds", "operators", "backends"} & data.keys()
+
+
+def only_trains(problems: Problems) -> None:
+    """Stop at a recipe that holds nothing to evolve, and say which command it is for."""
+    if is_training_only(problems.located.data):
+        problems.add((), "this recipe trains and evolves nothing: evolteacher train RECIPE carries it out")
+        problems.raise_any()
 
 
 def _known(problems: Problems) -> dict[str, Any]:
