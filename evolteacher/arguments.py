@@ -1,7 +1,7 @@
 """The arguments of TRL's SFTConfig and peft's LoraConfig, checked by name and type without importing either.
 
 Importing them takes seconds, and torch along. So names, types and choices are read from the source of the installed
-packages: what is accepted is what that very version takes. Where its source is laid out in a way that is not understood,
+packages: what is accepted is what that very version takes. Where a source is laid out in a way that is not understood,
 the class is imported after all.
 """
 

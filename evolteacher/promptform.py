@@ -3,11 +3,11 @@
 A model that was trained with one form and is asked in another does worse than it can. So the form is a noun of its own:
 it is a chat template, it is saved with the model, and whoever asks the model reads it from there. Two kinds:
 
-======  ==============================================================================================================
+======  ============================================================================================================
 chat    the chat template that the model brings
-alpaca  the form of Stanford Alpaca, which WizardCoder and nickrosh/Evol-Teacher train with: preface, ``### Instruction:``
-        and ``### Response:``, behind which the response follows at once
-======  ==============================================================================================================
+alpaca  Stanford Alpaca's, which WizardCoder and nickrosh/Evol-Teacher train with: preface, ``### Instruction:`` and
+        ``### Response:``, behind which the response follows at once
+======  ============================================================================================================
 """
 
 from __future__ import annotations

@@ -88,6 +88,17 @@ class Train(Section):
         return found
 
 
+class TrainRecipe(Section):
+    """A recipe that only trains; it takes no key of a dataset's evolution."""
+
+    evolteacher: Literal[1] = Field(description="Version of the recipe language.")
+    name: str = Field(max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="Names the folder.")
+    description: str = Field("", description="What it is for, in a sentence.")
+    seed: int = Field(42, description="Of the random choices.")
+    train: Train
+    origin: Path | None = Field(None, exclude=True)
+
+
 FREE_ARGUMENTS = frozenset(
     {
         "dataloader_num_workers",
@@ -115,32 +126,37 @@ FREE_ARGUMENTS = frozenset(
 
 
 def read_train(section: Any, problems: Problems) -> Any:
-    """Return a ``train:`` section without arguments of SFTConfig that stand a level too high; each is a problem."""
+    """Check the arguments in a ``train:`` section as written, all of them, whatever else is wrong with it.
+
+    Returns:
+        The section without arguments of SFTConfig that stand a level too high; each of these is a problem.
+    """
     if not isinstance(section, dict):
         return section
     known = arguments("sft")
     high = [key for key in section if key not in Train.model_fields and RENAMED.get(key, key) in {*known, *GONE}]
     for key in high:
-        problems.add(("train", key), f"this is an argument of {OWNERS['sft']}: write it under sft: {{{key}: …}}")
+        wrong = next((f"{text}. " for _, text in complaints("sft", {key: section[key]})), "")
+        problems.add(("train", key), f"{wrong}Arguments of {OWNERS['sft']} stand under sft")
+    configs: tuple[Config, ...] = ("sft", "lora")
+    for config in configs:
+        given = section.get(config)
+        for name, message in complaints(config, given) if isinstance(given, dict) else ():
+            problems.add(("train", config, name), message)
     return {key: value for key, value in section.items() if key not in high}
 
 
 def check_train(train: Train, problems: Problems) -> None:
-    """Find what a training cannot be given: unknown or renamed arguments, and what does not go together."""
-    sections: tuple[tuple[Config, dict[str, Any]], ...] = (("sft", train.sft), ("lora", train.lora))
-    for config, given in sections:
-        for name, message in complaints(config, given):
-            problems.add(("train", config, name), message)
+    """Find what does not go together in a training."""
     if train.method == "full" and train.lora:
         problems.add(("train", "lora"), "this is for method: lora or qlora, and method is full")
     if train.merge and train.method != "lora":
-        problems.add(
-            ("train", "merge"), f"only method: lora has an adapter that can be merged, and method is {train.method}"
-        )
+        message = f"only method: lora has an adapter that can be merged, and method is {train.method}"
+        problems.add(("train", "merge"), message)
     if train.sft.get("bf16") is True and train.sft.get("fp16") is True:
         problems.add(("train", "sft", "fp16"), "bf16 and fp16 exclude each other: leave one out")
-    length = train.sft.get("max_length", 1024)
-    if isinstance(length, int) and not isinstance(length, bool) and length < 1:
+    length = train.max_length
+    if isinstance(length, int) and length < 1:
         problems.add(("train", "sft", "max_length"), f"must be 1 or more, not {length}")
     if train.sft.get("packing") is True and length is None:
         problems.add(("train", "sft", "packing"), "rows are packed up to max_length, which is none: give a number")

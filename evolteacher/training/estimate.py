@@ -47,8 +47,8 @@ class Estimate:
     def line(self) -> str:
         """Return all of it in a line."""
         held = f", {self.held_out:,} held out" if self.held_out else ""
-        share = self.trained / self.weights if self.weights else 1
-        trained = "all trained" if self.trained == self.weights else f"{self.trained:,} trained ({share:.2%})"
+        trained = f"{self.trained:,} trained ({self.trained / self.weights:.2%})"
+        trained = "all trained" if self.trained == self.weights else trained
         return (
             f"{counted(self.rows, 'row')}{held}; {self.tokens:,} tokens, {self.learnt:,} of them responses; "
             f"{counted(self.steps, 'step')} of {counted(self.rows_a_step, 'row')}, {self.epochs:g} epochs; "

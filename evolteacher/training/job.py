@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from evolteacher.arguments import installed
 from evolteacher.catalog import Catalog
@@ -17,24 +16,11 @@ from evolteacher.problems import Problems
 from evolteacher.recipe import Recipe, check_version, is_training_only
 from evolteacher.sections import Section
 from evolteacher.shipped import find_recipe
-from evolteacher.trainsection import Train, check_train, read_train
+from evolteacher.trainsection import Train, TrainRecipe, check_train, read_train
 from evolteacher.yamlfile import load
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 STAGE = "train"
 """The folder inside a run's that its training goes into."""
-
-
-class TrainRecipe(Section):
-    """A recipe that only trains."""
-
-    evolteacher: Literal[1] = Field(description="Version of the recipe language.")
-    name: str = Field(max_length=100, pattern=_NAME.pattern, description="Names the folder.")
-    description: str = Field("", description="What it is for, in a sentence.")
-    seed: int = Field(42, description="Of the random choices.")
-    train: Train
-    origin: Path | None = Field(None, exclude=True)
 
 
 class Training(Section):
@@ -76,11 +62,13 @@ class Training(Section):
         found = read_recipe(recipe, set=set, backend=backend, catalog=catalog)
         if isinstance(found, Recipe):
             return cls.of_run(found, Path("runs") / found.name, str(recipe))
-        place = found.train.place(found.origin)
-        if place is None:
-            raise RecipeError(f"{recipe}: train: 'data' is needed: a run folder, a file, or hf:owner/name")
-        folder = Path("runs") / found.name
-        return cls(**_common(found), train=found.train, data=place, folder=folder)
+        return cls.of_recipe(found)
+
+    @classmethod
+    def of_recipe(cls, recipe: TrainRecipe) -> Training:
+        """Return what a recipe that only trains trains."""
+        data = recipe.train.place(recipe.origin) or ""
+        return cls(**_common(recipe), train=recipe.train, data=data, folder=Path("runs") / recipe.name)
 
     @classmethod
     def of_run(cls, recipe: Recipe, run: Path, name: str = "") -> Training:
@@ -140,6 +128,8 @@ def read_recipe(
         problems.add_invalid((), error, TrainRecipe, "a recipe that trains", located.data)
     if found is not None:
         check_train(found.train, problems)
+        if found.train.data is None:
+            problems.add(("train",), "'data' is needed: a run folder, a file, or hf:owner/name")
     problems.raise_any()
     assert found is not None
     return found

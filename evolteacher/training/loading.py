@@ -12,8 +12,12 @@ from evolteacher.errors import FatalError, MissingExtra, NoSuchModel, NotAuthori
 from evolteacher.trainsection import Train
 
 
-def load_tokenizer(train: Train) -> Any:
+def load_tokenizer(train: Train, *, fetch: bool = True) -> Any:
     """Load the tokenizer.
+
+    Args:
+        train: of which model.
+        fetch: whether it may come from the hub; else it must be in a folder or in the hub's cache.
 
     Raises:
         MissingExtra: transformers is not installed.
@@ -22,17 +26,20 @@ def load_tokenizer(train: Train) -> Any:
     with explained(train), quiet():
         from transformers import AutoTokenizer
 
-        name, options = _where(train)
+        name, options = _where(train, fetch)
         return AutoTokenizer.from_pretrained(name, **options)
 
 
-def load_config(train: Train) -> Any:
-    """Load the model's configuration, which is small; errors are those of :func:`load_tokenizer`."""
+def bare_model(train: Train, *, fetch: bool = True) -> Any:
+    """Return the model without its weights (on torch's meta device); all else is as of :func:`load_tokenizer`."""
     with explained(train), quiet():
-        from transformers import AutoConfig
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
 
-        name, options = _where(train)
-        return AutoConfig.from_pretrained(name, **options)
+        name, options = _where(train, fetch)
+        config = AutoConfig.from_pretrained(name, **options)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, trust_remote_code=options["trust_remote_code"])
 
 
 def load_model(train: Train, *, accelerated: bool) -> Any:
@@ -46,7 +53,7 @@ def load_model(train: Train, *, accelerated: bool) -> Any:
         import torch
         from transformers import AutoModelForCausalLM
 
-        name, options = _where(train)
+        name, options = _where(train, True)
         options.update(train.sft.get("model_init_kwargs") or {})
         options.setdefault("dtype", dtype_of(train, accelerated=accelerated))
         if train.method == "qlora":
@@ -70,8 +77,10 @@ def dtype_of(train: Train, *, accelerated: bool) -> str:
     return "float32" if train.method == "full" or not accelerated else "bfloat16"
 
 
-def _where(train: Train) -> tuple[str, dict[str, Any]]:
+def _where(train: Train, fetch: bool) -> tuple[str, dict[str, Any]]:
     options: dict[str, Any] = {"trust_remote_code": train.trust_remote_code is not None}
+    if not fetch:
+        options["local_files_only"] = True
     if train.revision is not None:
         options["revision"] = train.revision
     folder = Path(train.model).expanduser()

@@ -39,8 +39,14 @@ class Prepared:
     lineages: tuple[int, int]
 
 
-def prepare(training: Training, rows: Rows, note: Callable[[str], None]) -> Prepared:
+def prepare(training: Training, rows: Rows, note: Callable[[str], None], *, fetch: bool = True) -> Prepared:
     """Split rows and turn them into tokens; what is left out is noted.
+
+    Args:
+        training: how.
+        rows: what the source holds.
+        note: told a line for each thing that was done about long rows.
+        fetch: whether the tokenizer may come from the hub.
 
     Raises:
         UsageError: no row is left.
@@ -48,7 +54,7 @@ def prepare(training: Training, rows: Rows, note: Callable[[str], None]) -> Prep
     """
     section = training.train
     learnt, held = split(rows.rows, section.validation, training.seed)
-    tokenizer = load_tokenizer(section)
+    tokenizer = load_tokenizer(section, fetch=fetch)
     form = PromptForm.choose(section.form, tokenizer, section.template_options)
     tokenizer.chat_template = form.template
     made = [tokenise(part, form, tokenizer, section.max_length, section.too_long) for part in (learnt, held)]

@@ -70,7 +70,8 @@ def watcher(
             progress.doing = "training"
 
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-            plain = {name: _number(value) for name, value in (logs or {}).items()}
+            # TRL counts tokens anew in each process, so that they would tell something else after a resume.
+            plain = {name: _number(value) for name, value in (logs or {}).items() if not name.endswith("num_tokens")}
             progress.loss = plain.get("loss", progress.loss)
             progress.held_out = plain.get("eval_loss", progress.held_out)
             if main:
