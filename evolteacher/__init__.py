@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from evolteacher.messages import Message, Prompt, RateLimits, Reply, Request, Role, Sampling, Usage
     from evolteacher.money import FREE, Price
     from evolteacher.operator import Ask, Operator, Prepared
+    from evolteacher.promptform import PromptForm
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
     from evolteacher.record import (
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
+    from evolteacher.training.job import Training
+    from evolteacher.training.trainer import TrainResult, train
 
 __version__ = "0.1.0"
 
@@ -76,6 +79,7 @@ __all__ = [
     "Prepared",
     "Price",
     "Prompt",
+    "PromptForm",
     "RateLimits",
     "Recipe",
     "Record",
@@ -95,6 +99,8 @@ __all__ = [
     "SeedReader",
     "Step",
     "TextFilter",
+    "TrainResult",
+    "Training",
     "Usage",
     "Verdict",
     "Workload",
@@ -115,6 +121,7 @@ __all__ = [
     "retry_after",
     "run",
     "secret_name",
+    "train",
 ]
 
 _MODULES = {
@@ -138,6 +145,7 @@ _MODULES = {
     "messages": ("Message", "Prompt", "RateLimits", "Reply", "Request", "Role", "Sampling", "Usage"),
     "money": ("FREE", "Price"),
     "operator": ("Ask", "Operator", "Prepared"),
+    "promptform": ("PromptForm",),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
     "record": (
@@ -155,6 +163,8 @@ _MODULES = {
     "runner": ("RunResult", "arun", "run"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
+    "training.job": ("Training",),
+    "training.trainer": ("TrainResult", "train"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

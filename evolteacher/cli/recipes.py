@@ -88,7 +88,7 @@ def _description(path: Path) -> str:
 
 
 def _seeds(path: Path) -> list[Path]:
-    """Return the file of seeds or data, or the files of the folder, that a recipe refers to; none that lie elsewhere."""
+    """Return the file (or a folder's files) of seeds or data that a recipe refers to; none that lie elsewhere."""
     data: Any = yamlfile.load(path).data
     section = data.get("seeds") if isinstance(data, dict) else None
     if is_training_only(data) and isinstance(data["train"], dict):

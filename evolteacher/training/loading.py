@@ -85,6 +85,8 @@ def _where(train: Train, fetch: bool) -> tuple[str, dict[str, Any]]:
         options["revision"] = train.revision
     folder = Path(train.model).expanduser()
     if not folder.is_dir():
+        if train.model.startswith((".", "~", "/")):
+            raise NoSuchModel(f"train.model: '{train.model}': there is no such folder; give another, or a hub name")
         return train.model, options
     if not (folder / "config.json").is_file():
         raise NoSuchModel(

@@ -96,7 +96,7 @@ def estimate(
         quantised=section.method == "qlora",
         batch=int(sft.get("per_device_train_batch_size", 8)),
         length=section.max_length or longest if sft.get("packing") else longest,
-        checkpointing=bool(sft.get("gradient_checkpointing", True)),
+        checkpointing=bool(sft.get("activation_checkpointing", sft.get("gradient_checkpointing", True))),
         mixed=mixed,
     )
     learnt = prepared.learnt
