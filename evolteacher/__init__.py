@@ -10,11 +10,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from evolteacher.answers import completed, defined, definitions, read_code
     from evolteacher.backend import Backend, BatchState, Workload
+    from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
+    from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
         DatasetFilter,
         Filter,
@@ -46,8 +49,10 @@ if TYPE_CHECKING:
     )
     from evolteacher.rejudge import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
+    from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
+    from evolteacher.sieve import PruneReport, prune
     from evolteacher.training.job import Training
     from evolteacher.training.trainer import TrainResult, train
 
@@ -58,7 +63,10 @@ __all__ = [
     "Ask",
     "Backend",
     "BatchState",
+    "Benchmark",
+    "Block",
     "Catalog",
+    "CheckResult",
     "CommandTable",
     "Component",
     "ConvertReport",
@@ -66,6 +74,7 @@ __all__ = [
     "Evolution",
     "EvolutionSettled",
     "Filter",
+    "Guard",
     "Instruction",
     "InstructionFilter",
     "Judgement",
@@ -78,8 +87,10 @@ __all__ = [
     "Place",
     "Prepared",
     "Price",
+    "Problem",
     "Prompt",
     "PromptForm",
+    "PruneReport",
     "RateLimits",
     "Recipe",
     "Record",
@@ -95,6 +106,7 @@ __all__ = [
     "RunResult",
     "RunStarted",
     "Sampling",
+    "Sandbox",
     "Seed",
     "SeedReader",
     "Step",
@@ -108,28 +120,37 @@ __all__ = [
     "arejudge",
     "arun",
     "check_reference",
+    "completed",
     "convert",
+    "defined",
+    "definitions",
     "environment",
     "free",
     "hide",
     "hookimpl",
     "merge",
+    "prune",
     "rate_limits",
+    "read_code",
     "read_rewritten",
     "read_secret",
     "rejudge",
     "retry_after",
     "run",
     "secret_name",
+    "split_fences",
     "train",
 ]
 
 _MODULES = {
+    "answers": ("completed", "defined", "definitions", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
+    "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
+    "fences": ("Block", "split_fences"),
     "filter": (
         "DatasetFilter",
         "Filter",
@@ -161,8 +182,10 @@ _MODULES = {
     ),
     "rejudge": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
+    "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
+    "sieve": ("PruneReport", "prune"),
     "training.job": ("Training",),
     "training.trainer": ("TrainResult", "train"),
 }

@@ -14,13 +14,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from evolteacher.allowance import Allowance
 from evolteacher.errors import FatalError, RateLimited, RetryableError
 from evolteacher.limits import Limits, Rates
 from evolteacher.messages import RateLimits, Usage
-from evolteacher.pace import MARGIN, TICK, Spent, Tally, Window
+from evolteacher.pace import Spent, Window
 from evolteacher.progress import Progress
-
-MINUTE = 60.0
 
 CUT = 0.5
 """What a rate-limit answer leaves of the calls in flight: the multiplicative decrease of AIMD (as in TCP, RFC 5681)."""
@@ -35,11 +34,6 @@ tries: a few calls that are refused for what they are must not hold up all other
 
 DOWN_STREAK = 2
 """The first pause of a provider that is down is ``first_wait`` doubled so often."""
-
-PROBE_GROWTH = 1.01
-PROBE_SECONDS = 15.0
-"""A limit that was learned from refusals is raised by a hundredth after so many quiet seconds, doubled with each
-refusal that follows from it."""
 
 MEAN_OF = 50
 """Answers over which the tokens of an answer are averaged."""
@@ -105,14 +99,7 @@ class Account:
         self._line: deque[tuple[int, asyncio.Future[Ticket]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._flying = 0
-        self._rates = Rates()
-        self.tighten(rates)
-        self._told: dict[str, Window] = {}
-        self._learned: Window | None = None
-        self._learned_rate = 0.0
-        self._raise_at = self._raise_after = 0.0
-        self._tally = Tally()
-        self._begun: float | None = None
+        self._allowance = Allowance(rates)
         self._mean_tokens: float | None = None
         self._answers = 0
         self._pause_began = -math.inf
@@ -128,9 +115,7 @@ class Account:
 
     def tighten(self, rates: Rates) -> None:
         """Hold another backend's limits too, before any call has left."""
-        self._rates = rates = self._rates.within(rates)
-        self._requests = _windows((rates.requests_per_minute, MINUTE), (rates.requests_per_second, 1.0))
-        self._tokens = _windows((rates.tokens_per_minute, MINUTE), (rates.tokens_per_second, 1.0))
+        self._allowance.tighten(rates)
 
     async def enter(self, prompt_tokens: int, max_tokens: int) -> Ticket:
         """Wait for this call's turn; the call has left when this returns.
@@ -202,26 +187,14 @@ class Account:
             when = self._pause_until
         elif self._flying >= math.floor(self.allowed):
             return None
-        for window in self._requests:
-            when = max(when, window.ready(1, now))
-        for window in self._tokens:
-            when = max(when, window.ready(tokens, now))
-        return when
+        return max(when, self._allowance.ready(tokens, now))
 
     def _depart(self, tokens: int, now: float) -> Ticket:
         self._slots.taken += 1
         self._flying += 1
         self._progress.in_flight += 1
-        if self._begun is None:
-            self._begun = now
-        if self._learned is not None and now >= self._raise_at:
-            self._raise(now)
-        for window in self._requests:
-            window.take(1, now)
-        ticket = Ticket(now, self._paused, [(window, window.take(tokens, now)) for window in self._tokens])
         self._probing = self._paused
-        self._tally.add(now)
-        return ticket
+        return Ticket(now, self._paused, self._allowance.take(tokens, now))
 
     def _return(self, ticket: Ticket) -> None:
         self._flying -= 1
@@ -258,30 +231,8 @@ class Account:
             mean = self._mean_tokens if self._mean_tokens is not None else float(usage.completion_tokens)
             self._mean_tokens = mean + (usage.completion_tokens - mean) / self._answers
         if told is not None:
-            self._adopt(told)
+            self._allowance.adopt(told, asyncio.get_running_loop().time())
         self._return(ticket)
-
-    def _adopt(self, told: RateLimits) -> None:
-        """Hold the limits that headers tell, where the recipe gives none."""
-        for name, windows in (("requests_per_minute", self._requests), ("tokens_per_minute", self._tokens)):
-            rate = getattr(told, name)
-            if rate is None or getattr(self._rates, name) is not None:
-                continue
-            if name not in self._told:
-                window = self._told[name] = Window(rate, MINUTE)
-                windows.append(window)
-                if name == "requests_per_minute":
-                    self._count_past(window)
-                    self._unlearn()
-            elif rate != self._told[name].most:
-                self._told[name].allow(rate)
-
-    def _count_past(self, window: Window) -> None:
-        """Let a window know of what left before it was there."""
-        now = asyncio.get_running_loop().time()
-        past = self._tally.count(now)
-        for _ in range(min(past, window.most)):
-            window.take(1, now)
 
     def limited(self, ticket: Ticket, error: RateLimited, attempt: int) -> None:
         """Take a call back that was refused for its pace; ``attempt`` is how often it had been asked before.
@@ -290,15 +241,15 @@ class Account:
             FatalError: the provider asks to wait longer than a run waits.
         """
         now = asyncio.get_running_loop().time()
-        self._tally.add(ticket.at, -1)
+        self._allowance.refuse(ticket.at)
         for window, spent in ticket.spent:
             window.correct(spent, 0)
         if error.limits is not None:
-            self._adopt(error.limits)
+            self._allowance.adopt(error.limits, now)
         if ticket.at >= self._pause_began and (ticket.probe or not self._paused):
             if not self._paused:
                 self._threshold = self.allowed = max(self._least, min(self.allowed, self._flying) * CUT)
-                self._learn(now)
+                self._allowance.learn(now, self._flying)
             self._streak += 1
             self._begin_pause(now, self._refused_for(now, error, attempt))
         elif error.retry_after is not None and math.isfinite(error.retry_after):
@@ -329,8 +280,7 @@ class Account:
         if asked is not None and math.isfinite(asked) and asked > 0:
             return asked
         guess = self.backoff(min(self._streak - 1, attempt + SLOWER))
-        oldest = self._tally.oldest(now)
-        free = math.inf if oldest is None else oldest + MINUTE * MARGIN + TICK - now
+        free = self._allowance.free_at(now) - now
         return min(guess, free) if free > 0 else guess
 
     def backoff(self, attempt: int) -> float:
@@ -338,37 +288,6 @@ class Account:
         limits = self.limits
         longest: float = min(limits.longest_wait, limits.first_wait * 2.0 ** min(attempt, 30))
         return longest * (0.5 + 0.5 * self._random.random())
-
-    def _learn(self, now: float) -> None:
-        """Take what was let through in the last minute for the limit, where nobody told it.
-
-        Only after a whole minute: what a burst at the start came to says nothing about a minute.
-        """
-        told = self._rates.requests_per_minute is not None or "requests_per_minute" in self._told
-        if told or self._begun is None or now - self._begun < MINUTE:
-            return
-        rate = max(1, self._tally.count(now) - self._flying)
-        if self._learned is None:
-            self._learned = Window(rate, MINUTE)
-            self._requests.append(self._learned)
-            self._count_past(self._learned)
-            self._raise_after = PROBE_SECONDS
-        else:
-            self._learned.allow(rate)
-            self._raise_after = min(self._raise_after * 2, 20 * MINUTE)
-        self._learned_rate = rate
-        self._raise_at = now + self._raise_after
-
-    def _raise(self, now: float) -> None:
-        assert self._learned is not None
-        self._learned_rate = max(self._learned_rate + 1, self._learned_rate * PROBE_GROWTH)
-        self._learned.allow(self._learned_rate)
-        self._raise_at = now + self._raise_after
-
-    def _unlearn(self) -> None:
-        if self._learned is not None:
-            self._requests.remove(self._learned)
-            self._learned = None
 
     def failed(self, ticket: Ticket, error: RetryableError) -> None:
         """Take a call back that met a passing fault; where nothing at all is answered, the account pauses.
@@ -402,7 +321,3 @@ class Account:
             "provider is up and the address is right; what was answered is stored, and the same command goes on "
             "(`limits.give_up` says how long a run waits)"
         ) from None
-
-
-def _windows(*given: tuple[float | None, float]) -> list[Window]:
-    return [Window(most, seconds) for most, seconds in given if most is not None]

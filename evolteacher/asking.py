@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Coroutine
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, TypeVar
 
-from evolteacher.backend import Backend, Workload
-from evolteacher.batches import Batcher
+from evolteacher.answerer import Answerer
+from evolteacher.budget import Bought
 from evolteacher.errors import (
     CALL_ERRORS,
     CallError,
@@ -19,6 +21,7 @@ from evolteacher.errors import (
     plugin_fault,
 )
 from evolteacher.gate import Gate
+from evolteacher.journal import Journal
 from evolteacher.messages import (
     Message,
     Prompt,
@@ -32,91 +35,10 @@ from evolteacher.messages import (
 )
 from evolteacher.progress import Progress
 from evolteacher.record import clean_text
+from evolteacher.results import Results, Work, as_json, fingerprint
 from evolteacher.store import REPLY, NewReply, Slot, Store, StoredReply
 
 T = TypeVar("T")
-
-Outcome = asyncio.Future[StoredReply]
-"""Of a call, for whoever waits for it."""
-
-
-class Answerer:
-    """One backend of a run, opened when it is first asked: a run that is all replay loads no model and needs no key.
-
-    Attributes:
-        key: of the recipe's ``backends``.
-        identity: part of each request's fingerprint.
-        backend: opened or not.
-        batcher: gathers its calls, where it takes batches.
-    """
-
-    def __init__(self, key: str, backend: Backend, workload: Workload, gate: Gate) -> None:
-        self.key = key
-        self.batcher: Batcher | None = None
-        self._gate = gate
-        try:
-            self.identity = backend.identity()
-            gate.register(key, backend)
-            if backend.in_batches():
-                self.batcher = Batcher(key, self.ready, gate.till.ledger, gate.limits, gate.progress)
-        except EvolteacherError:
-            raise
-        except Exception as error:
-            raise plugin_fault(f"backend '{key}', saying what it is,", error) from error
-        self.backend = backend
-        self._workload = workload
-        self._lock = asyncio.Lock()
-        self._touched = self._open = False
-        self._failure: Exception | None = None
-
-    async def ready(self) -> Backend:
-        """Return the backend, open; the gate's progress is told while it is being opened.
-
-        It is tried once: what made it fail would make it fail again, for each lineage in turn.
-
-        Raises:
-            FatalError: it cannot be opened.
-        """
-        if not self._open:
-            async with self._lock:
-                if self._failure is not None:
-                    raise self._failure
-                if not self._open:
-                    progress = self._gate.progress
-                    progress.opening += 1
-                    self._touched = True
-                    try:
-                        await self.backend.open(self._workload)
-                    except Exception as error:
-                        self._failure = error
-                        raise
-                    finally:
-                        progress.opening -= 1
-                    self._gate.learn_secrets(self.backend)
-                    self._open = True
-        return self.backend
-
-    def finish(self) -> None:
-        """Let go of provider batches, once every answer that was wanted is stored."""
-        if self.batcher is not None:
-            self.batcher.finish()
-
-    async def close(self) -> None:
-        """Close the backend if it was opened, or half opened.
-
-        Raises:
-            PluginError: closing it failed.
-        """
-        if self._touched:
-            self._touched = self._open = False
-            try:
-                if self.batcher is not None:
-                    await self.batcher.close()
-                await self.backend.close()
-            except EvolteacherError:
-                raise
-            except Exception as error:
-                raise plugin_fault(f"backend '{self.key}', being closed,", error) from error
 
 
 @dataclass
@@ -130,7 +52,8 @@ class Desk:
         samplings: by role.
         progress: counters for the display.
         forked: the folder that replies may be taken from, opened read-only.
-        purchases: the calls that are queued or in flight.
+        purchases: the calls that are queued or in flight, and the results that are being worked out.
+        journal: where replies are written as they arrive.
     """
 
     store: Store
@@ -139,18 +62,23 @@ class Desk:
     samplings: dict[Role, Sampling]
     progress: Progress
     forked: Store | None = None
-    purchases: set[asyncio.Task[StoredReply]] = field(default_factory=set)
+    purchases: set[asyncio.Task[Any]] = field(default_factory=set)
+    journal: Journal = field(init=False)
 
-    def buy(self, buying: Coroutine[Any, Any, StoredReply]) -> tuple[asyncio.Task[StoredReply], Outcome]:
+    def __post_init__(self) -> None:
+        """Begin the journal."""
+        self.journal = Journal(self.store)
+
+    def buy(self, buying: Coroutine[Any, Any, T]) -> tuple[asyncio.Task[T], asyncio.Future[T]]:
         """Begin a call; return it, and what is to be awaited of it: to cancel that leaves the call alone.
 
         As ``asyncio.shield`` does, with one callback for each call in place of two and a wake-up.
         """
         purchase = asyncio.create_task(buying)
         self.purchases.add(purchase)
-        outcome: Outcome = purchase.get_loop().create_future()
+        outcome: asyncio.Future[T] = purchase.get_loop().create_future()
 
-        def end(purchase: asyncio.Task[StoredReply]) -> None:
+        def end(purchase: asyncio.Task[T]) -> None:
             self.purchases.discard(purchase)
             # Looked at in any case: its lineage may have been stopped meanwhile, and asyncio would complain.
             error = None if purchase.cancelled() else purchase.exception()
@@ -177,7 +105,8 @@ class Memory:
     """The stored replies of one lineage, read once; those of the run itself where the lineage is an empty text.
 
     Attributes:
-        asked: how many of the lineage's asks were not answered from the store.
+        asked: how many of the lineage's asks, and results, were not answered from the store.
+        results: what was worked out in the lineage without an LLM.
         tokens: of all its answers so far, prompts included, wherever they came from.
     """
 
@@ -187,6 +116,7 @@ class Memory:
         self.key = bytes.fromhex(lineage)
         self.replies = desk.store.replies(self.key)
         self.forked = desk.forked.replies(self.key) if desk.forked is not None else {}
+        self.results = Results(self.key, desk.store, desk.forked, desk.progress)
         self.asked = self.tokens = 0
 
 
@@ -220,9 +150,10 @@ class Asker:
     _rank: tuple[bool, int] = (False, -1)
     _count: int = 0
     _places: dict[str, int] = field(default_factory=dict)
+    _wanted: int = 0
     _begun: int = 0
     _ended: bool = False
-    _purchases: list[asyncio.Task[StoredReply]] = field(default_factory=list)
+    _purchases: list[asyncio.Task[Any]] = field(default_factory=list)
     _refusals: dict[int, CallError] = field(default_factory=dict)
 
     def __call__(
@@ -237,13 +168,34 @@ class Asker:
         if nth in self._places:
             raise PluginError(f"{self.who}: two asks have the key '{key}'; give each its own")
         self._places[nth] = len(self._places)
+        self._wanted += 1
         return self._answer(prompt, role or self.role, nth, sampling)
+
+    def once(self, what: Any, work: Work) -> Coroutine[Any, Any, Any]:
+        """Note that a result is wanted; see :class:`~evolteacher.operator.Ask`."""
+        self._wanted += 1
+        return self._work_out(what, work)
+
+    def _begin(self, word: str) -> None:
+        if self._ended:
+            raise PluginError(f"{self.who}: {word}(): the step has ended, so what comes of it now could change nothing")
+        self._begun += 1
+
+    async def _work_out(self, what: Any, work: Work) -> Any:
+        self._begin("once")
+        told, results = as_json(what, f"{self.who}: once(): what it is a result of"), self.memory.results
+        place = (self.round, self.step, fingerprint(told))
+        found = results.find(place, told)
+        if found is None:
+            self.memory.asked += 1
+            purchase, outcome = self.memory.desk.buy(results.work_out(place, told, work, self.who))
+            self._purchases.append(purchase)
+            found = await outcome
+        return json.loads(found)
 
     async def _answer(self, prompt: Prompt, role: Role, nth: str, changes: dict[str, Any]) -> Reply:
         desk, place = self.memory.desk, self._places[nth]
-        if self._ended:
-            raise PluginError(f"{self.who}: ask(): the step has ended, so what is answered now could change nothing")
-        self._begun += 1
+        self._begin("ask")
         request = self._request(prompt, role, nth, changes)
         answerer = desk.answerers[self.pinned or self.keys[role]]
         slot: Slot = (self.round, self.step, nth, request.fingerprint(answerer.identity))
@@ -298,13 +250,13 @@ class Asker:
                 raise
             await self._settle()
             raise RuntimeError("it let an asyncio.CancelledError of its own through") from error
-        if self._purchases or self._begun < len(self._places):
+        if self._purchases or self._begun < self._wanted:
             await self._settle()
         return found
 
     async def _settle(self) -> None:
         """Wait for all answers; raise where one could not be bought, since that is no verdict of the plugin's."""
-        if self._begun < len(self._places):
+        if self._begun < self._wanted:
             await asyncio.sleep(0)  # a task that was created and has not begun: a replay does not pause, as a call does
         if not all(purchase.done() for purchase in self._purchases):
             await asyncio.gather(*self._purchases, return_exceptions=True)
@@ -347,17 +299,23 @@ class Asker:
         return stored
 
     async def _buy(self, place: int, slot: Slot, request: Request, answerer: Answerer) -> StoredReply:
-        desk, memory = self.memory.desk, self.memory
-        memory.asked += 1
+        desk = self.memory.desk
+        self.memory.asked += 1
         desk.progress.waiting += 1
+        keep = partial(self._keep, place, slot, request, answerer.key)
         try:
-            bought = await desk.gate.call(answerer.key, await answerer.ready(), request, answerer.batcher)
+            await desk.gate.call(answerer.key, await answerer.ready(), request, answerer.batcher, keep)
         except EvolteacherError:
             raise
         except Exception as error:
             raise plugin_fault(f"backend '{answerer.key}'", error) from error
         finally:
             desk.progress.waiting -= 1
+        return self.memory.replies[slot]
+
+    async def _keep(self, place: int, slot: Slot, request: Request, key: str, bought: Bought) -> None:
+        """Store what a call came to, and count it."""
+        desk, memory = self.memory.desk, self.memory
         found = bought.outcome
         if isinstance(found, Reply):
             outcome, reply = REPLY, found
@@ -366,15 +324,14 @@ class Asker:
             outcome = found.outcome if found.outcome in CALL_ERRORS else CallError.outcome
             text = clean_text(str(found))[0]
             reply = Reply(text, bought.usage or Usage(), finish_reason=outcome, cost=bought.cost)
-        new = NewReply(memory.key, slot, outcome, reply, answerer.key, messages_to_json(request.messages))
-        row = desk.store.add_reply(new, charge=bought.hold.row if bought.hold is not None else None)
+        new = NewReply(memory.key, slot, outcome, reply, key, messages_to_json(request.messages))
+        row = await desk.journal.add(new, bought.hold.row if bought.hold is not None else None)
         desk.gate.till.settle(bought)
         desk.progress.count_call(reply)
         stored = memory.replies[slot] = StoredReply(row, outcome, reply)
         self._note(place, stored)
-        return stored
 
 
-def _failure(purchase: asyncio.Task[StoredReply]) -> BaseException | None:
+def _failure(purchase: asyncio.Task[Any]) -> BaseException | None:
     """Return why a call that has ended has no outcome; None where it has one."""
     return asyncio.CancelledError() if purchase.cancelled() else purchase.exception()

@@ -34,6 +34,8 @@ class Attempt:
         response: the response, bought or brought.
         reply: the reply that the response is.
         scores: that filters gave so far, by the name that they are stored under.
+        original: the response before a filter repaired it; None while none did.
+        repaired_by: labels of the filters that did, in that order.
     """
 
     operator: str
@@ -47,6 +49,15 @@ class Attempt:
     response: str | None = None
     reply: Reply = NO_REPLY
     scores: dict[str, float] = field(default_factory=dict)
+    original: str | None = None
+    repaired_by: list[str] = field(default_factory=list)
+
+    def repair(self, response: str, label: str) -> None:
+        """Put a response in the place of the one there is; the first one stays on record."""
+        if self.original is None:
+            self.original = self.response
+        self.response = response
+        self.repaired_by.append(label)
 
     def row(self, verdict: Verdict) -> StepRow:
         """Return what is stored of it."""
@@ -56,6 +67,7 @@ class Attempt:
         return StepRow(
             self.round, self.operator, self.depth, self.parent_round, child,
             verdict.stage, verdict.filter, verdict.reason, evolved, responded, self.scores,
+            self.response if self.repaired_by else None, ", ".join(dict.fromkeys(self.repaired_by)),
         )  # fmt: skip
 
     def step(self, verdict: Verdict) -> Step:
@@ -65,5 +77,5 @@ class Attempt:
             raw = self.ask.last.reply.text
         return Step(
             self.operator, self.round, self.parent, verdict, self.evolution, self.response, raw, self.reply,
-            dict(self.scores),
+            dict(self.scores), self.original, ", ".join(dict.fromkeys(self.repaired_by)),
         )  # fmt: skip

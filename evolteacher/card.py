@@ -8,7 +8,7 @@ from typing import Any
 
 from evolteacher import __version__
 from evolteacher.history import Summary
-from evolteacher.markdown import fenced, table
+from evolteacher.markdown import cell, fenced, table
 from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
 from evolteacher.yamlfile import dump
@@ -57,6 +57,9 @@ def dataset_card(
         parts.append(table(("filter", "looked at", "rejected"), rows))
     else:
         parts.append("Nothing was rejected.\n")
+    for names, number in summary.repaired.items():
+        was = "was" if number == 1 else "were"
+        parts.append(f"{_count(number, 'response')} of these rows {was} repaired by {cell(names)}.\n")
     parts.append("## Operators\n")
     operators = [(f"`{name}`", f"{tried:,}", f"{kept:,}") for name, (tried, kept) in summary.operators.items()]
     parts.append(table(("operator", "tried", "kept"), operators))

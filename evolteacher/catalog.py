@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import inspect
-import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,17 +13,21 @@ import pluggy
 
 from evolteacher import hookspecs
 from evolteacher.backend import Backend
+from evolteacher.benchmark import Benchmark
 from evolteacher.component import Component
 from evolteacher.errors import PluginError, RecipeError, did_you_mean
 from evolteacher.filter import Filter
+from evolteacher.installed import (
+    ENVIRONMENT,
+    FIRST_PARTY,
+    Declared,
+    Installed,
+    Plugin,
+    installed_plugins,
+    wanted_plugins,
+)
 from evolteacher.operator import Operator
 from evolteacher.seeds import SeedReader
-
-FIRST_PARTY = "evolteacher"
-"""The distribution whose entry points are always loaded."""
-
-ENVIRONMENT = "EVOLTEACHER_PLUGINS"
-"""Names, separated by commas, of the third-party entry points to load; unset means all, empty means none."""
 
 _LONGEST_REASON = 400
 """Characters of a plugin's error that are shown; some libraries raise pages."""
@@ -38,29 +39,8 @@ _HOOKS: dict[str, type[Component]] = {
     "register_filters": Filter,
     "register_backends": Backend,
     "register_seed_readers": SeedReader,
+    "register_benchmarks": Benchmark,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Plugin:
-    """One entry point.
-
-    Attributes:
-        name: the entry point's name.
-        distribution: what was pip-installed; empty for one registered in Python.
-        version: of the distribution.
-        error: why it is not used; empty when it is.
-    """
-
-    name: str
-    distribution: str = ""
-    version: str = ""
-    error: str = ""
-
-    def __str__(self) -> str:
-        """Name it as messages do: ``plugin 'shout' (evolteacher-shout 1.0)``."""
-        origin = f" ({self.distribution} {self.version})" if self.distribution else ""
-        return f"plugin '{self.name}'{origin}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +69,36 @@ class Catalog:
     """Finds components by name.
 
     Use :meth:`load` for what is installed; an empty catalog and :meth:`register` build one by hand, in tests or in a
-    notebook.
+    notebook. A plugin whose package declares what it brings is imported when something of it is looked for, and all
+    are when everything is listed, or when nobody has said to bring what is looked for.
     """
 
     def __init__(self) -> None:
-        self.plugins: list[Plugin] = []
+        self._plugins: list[Plugin] = []
+        self._waiting: list[Installed] = []
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self._entries: dict[str, dict[str, list[Entry]]] = {base.kind: {} for base in _HOOKS.values()}
-        self._folders: list[Path] = []
+        self._folders: list[tuple[int, Path]] = []
         self._commands: dict[str, tuple[tuple[str, str], Plugin]] = {}
 
     @classmethod
     def load(cls) -> Catalog:
-        """Load every installed plugin; one that fails costs only itself, and is warned of by name and reason."""
+        """Find every installed plugin; one that fails costs only itself, and is warned of by name and reason.
+
+        Those of which it is not declared what they bring are imported now.
+        """
         catalog = cls()
-        wanted = os.environ.get(ENVIRONMENT)
-        names = None if wanted is None else {name.strip() for name in wanted.split(",") if name.strip()}
-        found = entry_points(group=hookspecs.PROJECT)
-        for point in sorted(found, key=_first_party_first):
-            plugin = Plugin(point.name, *_distribution(point))
-            if plugin.distribution == FIRST_PARTY or names is None or point.name in names:
-                catalog._take(point.load, plugin)
+        for each in installed_plugins():
+            if each.plugin.error:
+                catalog._plugins.append(each.plugin)
+            elif each.declares is not None:
+                catalog._waiting.append(each)
             else:
-                catalog.plugins.append(replace(plugin, error=f"{ENVIRONMENT} leaves it out"))
-        for name in sorted((names or set()) - {point.name for point in found}):
-            hint = did_you_mean(name, [p.name for p in catalog.plugins if p.distribution != FIRST_PARTY])
+                catalog._take(each.load, each.plugin)
+        known = {each.name: each.distribution for each in (*catalog._plugins, *(w.plugin for w in catalog._waiting))}
+        for name in sorted((wanted_plugins() or set()) - known.keys()):
+            hint = did_you_mean(name, [other for other, origin in known.items() if origin != FIRST_PARTY])
             warnings.warn(f"{ENVIRONMENT}: no installed plugin is called '{name}'.{hint}", PluginWarning, stacklevel=2)
         return catalog
 
@@ -124,32 +108,58 @@ class Catalog:
         Raises:
             PluginError: it breaks the contract of a hook.
         """
-        self._take(lambda: module, Plugin(name))
-        if self.plugins[-1].error:
-            raise PluginError(f"plugin '{name}': {self.plugins[-1].error}")
+        self._take(lambda: module, Plugin(name, place=len(self._plugins) + len(self._waiting)))
+        if self._plugins[-1].error:
+            raise PluginError(f"plugin '{name}': {self._plugins[-1].error}")
 
-    def _take(self, load: Callable[[], object], plugin: Plugin) -> None:
+    @property
+    def plugins(self) -> list[Plugin]:
+        """Every plugin, used or not; evolteacher's own first."""
+        self._import()
+        return sorted(self._plugins, key=lambda plugin: plugin.place)
+
+    def _import(self, wanted: Callable[[Declared], bool] = lambda declared: True) -> None:
+        """Import the plugins that wait, or those of them whose declaration is wanted."""
+        ready = [each for each in self._waiting if wanted(each.declares or frozenset())]
+        self._waiting = [each for each in self._waiting if each not in ready]
+        for each in ready:
+            self._take(each.load, each.plugin, each.declares)
+
+    def _take(self, load: Callable[[], object], plugin: Plugin, declared: Declared | None = None) -> None:
         try:
-            brought = self._collect(load(), plugin)
+            brought = self._collect(load(), plugin, declared is not None)
         except (KeyboardInterrupt, GeneratorExit):
             raise
         except BaseException as error:  # a plugin may raise anything while it is imported, SystemExit included
             failed = replace(plugin, error=_reason(error))
-            self.plugins.append(failed)
+            self._plugins.append(failed)
             if plugin.distribution:
                 warnings.warn(f"{plugin} is left out: {failed.error}", PluginWarning, stacklevel=3)
             return
-        self.plugins.append(plugin)
-        self._folders += brought.folders
+        self._plugins.append(plugin)
+        self._folders += [(plugin.place, folder) for folder in brought.folders]
         for entry in brought.entries:
-            self._entries[entry.cls.kind].setdefault(entry.cls.name, []).append(entry)
+            named = self._entries[entry.cls.kind].setdefault(entry.cls.name, [])
+            named.append(entry)
+            named.sort(key=lambda entry: entry.plugin.place)
         for name, command in brought.commands.items():
-            _, owner = self._commands.setdefault(name, (command, plugin))
-            if owner is not plugin:
-                what = f"the command '{name}' of {plugin} is left out: {owner} brings one of that name"
-                warnings.warn(what, PluginWarning, stacklevel=3)
+            self._add_command(name, command, plugin)
+        if declared is not None and declared != (found := {(e.cls.kind, e.cls.name) for e in brought.entries}):
+            differ = ", ".join(f"{kind} '{name}'" for kind, name in sorted(declared ^ found))
+            what = f"{plugin}: what its package declares is not what it brings ({differ}); install the package again"
+            warnings.warn(what, PluginWarning, stacklevel=3)
 
-    def _collect(self, module: object, plugin: Plugin) -> _Brought:
+    def _add_command(self, name: str, command: tuple[str, str], plugin: Plugin) -> None:
+        _, owner = self._commands.setdefault(name, (command, plugin))
+        if owner is plugin:
+            return
+        first, second = sorted((owner, plugin), key=lambda plugin: plugin.place)
+        if first is plugin:
+            self._commands[name] = command, plugin
+        what = f"the command '{name}' of {second} is left out: {first} brings one of that name"
+        warnings.warn(what, PluginWarning, stacklevel=4)
+
+    def _collect(self, module: object, plugin: Plugin, declared: bool) -> _Brought:
         key = str(plugin)
         if self._manager.has_plugin(key):
             raise PluginError("a plugin of that name is there already")
@@ -157,7 +167,7 @@ class Catalog:
             raise PluginError(f"this module is {other} already")
         try:
             self._manager.register(module, key)
-            self._check_hooks(module)
+            self._check_hooks(module, declared)
             return _Brought(
                 entries=list(self._components(key, plugin)),
                 folders=list(self._recipe_folders(key)),
@@ -168,7 +178,7 @@ class Catalog:
                 self._manager.unregister(name=key)
             raise
 
-    def _check_hooks(self, module: object) -> None:
+    def _check_hooks(self, module: object, declared: bool) -> None:
         for hook in self._manager.get_hookcallers(module) or ():
             implementation = next(found for found in hook.get_hookimpls() if found.plugin is module)
             if not hook.has_spec() and not implementation.optionalhook:
@@ -176,6 +186,11 @@ class Catalog:
                 raise PluginError(f"there is no hook '{hook.name}'.{did_you_mean(hook.name, known)}")
             if inspect.iscoroutinefunction(implementation.function):
                 raise PluginError(f"{hook.name}() is async; hooks are plain functions")
+            if declared and hook.has_spec() and not hook.name.startswith("register_"):
+                raise PluginError(
+                    f"{hook.name}() would go untold where none of the declared components is used: its package must "
+                    "not declare them"
+                )
 
     def _components(self, key: str, plugin: Plugin) -> Iterator[Entry]:
         for hook, base in _HOOKS.items():
@@ -218,6 +233,7 @@ class Catalog:
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Return what is installed, by kind, name and plugin."""
+        self._import(lambda declared: kind is None or any(each == kind for each, _ in declared))
         kinds = self._entries if kind is None else {kind: self._entries[kind]}
         return [entry for names in kinds.values() for name in sorted(names) for entry in names[name]]
 
@@ -229,9 +245,11 @@ class Catalog:
         """
         kind = base.kind
         plugin, _, short = name.rpartition("/")
-        found = self._entries[kind].get(short, [])
-        if plugin:
-            found = [entry for entry in found if plugin in (entry.plugin.name, entry.plugin.distribution)]
+        self._import(lambda declared: (kind, short) in declared)
+        found = self._found(kind, short, plugin)
+        if not found:
+            self._import()  # for one that is not declared, and for the nearest name
+            found = self._found(kind, short, plugin)
         if len({entry.cls for entry in found}) > 1:
             names = sorted({entry.qualified for entry in found})
             if len(names) == 1:
@@ -251,16 +269,23 @@ class Catalog:
             raise RecipeError(f"'{name}' is of the kind {own.__name__}, and a {base.__name__} is needed here")
         return cls
 
+    def _found(self, kind: str, name: str, plugin: str) -> list[Entry]:
+        found = self._entries[kind].get(name, [])
+        return [entry for entry in found if plugin in ("", entry.plugin.name, entry.plugin.distribution)]
+
     def entry(self, cls: type[Component]) -> Entry | None:
         """Return who brought a class; None for one that is not in the catalog."""
+        self._import(lambda declared: (cls.kind, cls.name) in declared)
         return next((e for e in self._entries.get(cls.kind, {}).get(cls.name, []) if e.cls is cls), None)
 
     def recipe_folders(self) -> list[Path]:
         """Return the folders of recipes that plugins bring."""
-        return list(self._folders)
+        self._import()
+        return [folder for _, folder in sorted(self._folders, key=lambda brought: brought[0])]
 
     def commands(self) -> dict[str, tuple[str, str]]:
         """Return the commands that plugins add: name -> (import path, one line of help)."""
+        self._import()
         return {name: command for name, (command, _) in self._commands.items()}
 
     def observe(self, hook: str, event: object) -> list[str]:
@@ -290,21 +315,6 @@ class PluginWarning(UserWarning):
 def _call(implementation: pluggy.HookImpl, *arguments: object) -> Any:
     """Call a hook implementation with as many of the hook's arguments as it takes."""
     return implementation.function(*arguments[: len(implementation.argnames)])
-
-
-def _first_party_first(point: EntryPoint) -> tuple[bool, str, str]:
-    distribution, _ = _distribution(point)
-    return distribution != FIRST_PARTY, point.name, distribution
-
-
-def _distribution(point: EntryPoint) -> tuple[str, str]:
-    return _named(point.dist) if point.dist else ("", "")
-
-
-@lru_cache(maxsize=64)
-def _named(distribution: Distribution) -> tuple[str, str]:
-    """Return a distribution's name and version: both are parsed from its metadata each time they are asked for."""
-    return distribution.name, distribution.version
 
 
 def _reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from evolteacher.store import Store
 
 _VERDICTS = """
 SELECT s.round, s.ord, s.operator, coalesce(s.child, CASE s.round WHEN 0 THEN seeds.text END) AS child,
-    s.evolve_reply, s.respond_reply,
+    s.evolve_reply, s.respond_reply, s.response,
     CASE WHEN s.filter != '' THEN s.filter ELSE coalesce(drops.filter, '') END AS filter,
     CASE WHEN s.filter != '' THEN s.reason ELSE coalesce(drops.reason, '') END AS reason,
     s.filter = '' AND drops.filter IS NULL
@@ -18,7 +18,9 @@ FROM steps s JOIN seeds ON seeds.ord = s.ord LEFT JOIN drops ON drops.ord = s.or
 
 _GAINED = """
 FROM temp.{new} AS new LEFT JOIN temp.{old} AS old ON old.ord = new.ord AND old.round = new.round
-WHERE new.row AND NOT (coalesce(old.row, 0) AND old.child IS new.child AND old.respond_reply IS new.respond_reply)
+WHERE new.row AND NOT (
+    coalesce(old.row, 0) AND old.child IS new.child AND old.respond_reply IS new.respond_reply
+    AND old.response IS new.response)
 """
 
 

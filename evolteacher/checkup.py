@@ -16,9 +16,10 @@ from pathlib import Path
 from types import ModuleType
 
 from evolteacher import __version__, hookspecs
-from evolteacher.catalog import ENVIRONMENT, Catalog, Entry
+from evolteacher.catalog import Catalog, Entry
 from evolteacher.component import Component
 from evolteacher.errors import PluginError, did_you_mean
+from evolteacher.installed import DECLARING, ENVIRONMENT, declarations
 from evolteacher.trials import faults
 
 GROUP = hookspecs.PROJECT
@@ -89,6 +90,11 @@ def check_package(name: str, catalog: Catalog) -> Report:
             modules.append((point, module))
     for point, module in modules:
         _check_module(point, module, catalog, found, report)
+    for module in sorted(declarations(found).keys() - {point.value for point in points}):
+        report.add(
+            f"its entry points say what '{module}' brings, and that is no plugin of its",
+            f'below [project.entry-points.{GROUP}] write NAME = "{module}", or mend the declarations',
+        )
     _check_metadata(found, report)
     return report
 
@@ -211,10 +217,34 @@ def _check_module(point: EntryPoint, module: object, catalog: Catalog, found: Di
     report.brings += [f"command '{name}'" for name in commands]
     report.brings += [f"recipes in {folder.name}" for folder in own.recipe_folders()]
     report.brings += [f"observer {hook}()" for hook in observers]
+    _check_declared(point, found, entries, observers, report)
     for entry in entries:
         _check_component(entry, catalog, found, report)
     for name, (target, _) in commands.items():
         _check_command(name, target, found, report)
+
+
+def _check_declared(
+    point: EntryPoint, found: Distribution, entries: list[Entry], observers: list[str], report: Report
+) -> None:
+    """Compare what the package's entry points say that a module brings with what it brings."""
+    declared = declarations(found).get(point.value)
+    if declared is None:
+        return
+    where, groups = f"plugin '{point.name}'", {kind: group for group, kind in DECLARING.items()}
+    brought = {(entry.cls.kind, entry.cls.name) for entry in entries}
+    for kind, name in sorted(declared ^ brought):
+        line = f"{name} = \"{point.value}\" in the group '{groups[kind]}'"
+        if (kind, name) in brought:
+            report.add(f"{where} brings {kind} '{name}', which its entry points do not declare", f"add {line}")
+        else:
+            report.add(f"{where} does not bring {kind} '{name}', which its entry points declare", f"remove {line}")
+    if observers:
+        report.add(
+            f"{where} observes runs ({', '.join(observers)}), and its components are declared: it would not be "
+            "imported where none of them is used",
+            "remove what is declared of it, or let a module of its own observe",
+        )
 
 
 def _unmarked(module: object) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
 class Component(BaseModel):
-    """Something that a recipe names: an operator, a filter, a backend, a seed reader.
+    """Something that a recipe names: an operator, a filter, a backend, a seed reader, a benchmark.
 
     A subclass is given its name as a class keyword, ``class Translate(Operator, name="translate")``; a subclass
     without one is an abstract base. Its pydantic fields are its options: validated, documented, part of the recipe's

@@ -117,7 +117,7 @@ def write_dataset(records: Iterable[Record], path: str | Path, format: str) -> i
         RunError: the file cannot be written (no folder, no permission, full disk).
         MissingExtra: Parquet without pyarrow.
     """
-    return _write((_of_record(record) for record in records), path, _check(format))
+    return write_rows((_of_record(record) for record in records), path, _check(format))
 
 
 def convert(
@@ -156,7 +156,7 @@ def convert(
         RunError: ``out`` cannot be written.
         MissingExtra: a package is not installed.
     """
-    kind = _check(to if to is not None else _by_ending(out))
+    kind = chosen_format(out, to)
     report = ConvertReport(kept_unanswered=keep_unanswered)
     source = str(source)
     examples = read_examples(
@@ -177,13 +177,13 @@ def convert(
             else:
                 answered += 1
             if example.response is not None or keep_unanswered:
-                yield of_example(row, example)
+                yield row_of(row, example)
         if not answered + report.unanswered:
             no_rows(source, report.read)
         if not answered and not keep_unanswered:
             raise SeedError(f"{source}: not one of its rows has a response (keep_unanswered writes them all the same)")
 
-    report.written = _write(rows(), out, kind)
+    report.written = write_rows(rows(), out, kind)
     return report
 
 
@@ -219,7 +219,7 @@ def merge(
     """
     if not paths:
         raise UsageError("there is nothing to merge: name one dataset or more")
-    kind = _check(to if to is not None else _by_ending(out))
+    kind = chosen_format(out, to)
     catalog = catalog or Catalog.load()
     readers = [(str(path), reader_for(catalog, str(path))) for path in paths]
     report = MergeReport()
@@ -236,10 +236,10 @@ def merge(
                         report.duplicates += 1
                         continue
                     seen.add(digest)
-                yield of_example(row, example)
+                yield row_of(row, example)
             report.sources.append((source, usable))
 
-    report.written = _write(rows(), out, kind)
+    report.written = write_rows(rows(), out, kind)
     return report
 
 
@@ -248,6 +248,15 @@ def _check(format: str) -> DatasetFormat:
         if format == known:
             return known
     raise UsageError(f"no dataset format is called '{format}'.{did_you_mean(format, DATASET_FORMATS)}")
+
+
+def chosen_format(out: str | Path | None, to: str | None) -> DatasetFormat:
+    """Return the format that is asked for, or that the ending of ``out`` tells.
+
+    Raises:
+        UsageError: there is none of that name, or the ending tells none.
+    """
+    return _check(to if to is not None else _by_ending(out))
 
 
 def _by_ending(out: str | Path | None) -> DatasetFormat:
@@ -260,7 +269,8 @@ def _by_ending(out: str | Path | None) -> DatasetFormat:
     return _ENDINGS[ending]
 
 
-def _write(rows: Iterable[Mapping[str, Any]], path: str | Path | None, format: DatasetFormat) -> int:
+def write_rows(rows: Iterable[Mapping[str, Any]], path: str | Path | None, format: DatasetFormat) -> int:
+    """Write rows that hold every field of :data:`PROVENANCE`, and return how many; None is standard output."""
     with output(path) as out:
         if format == "parquet":
             return write_parquet(rows, out, PROVENANCE)
@@ -292,7 +302,7 @@ def _of_record(record: Record) -> dict[str, Any]:
     }
 
 
-def of_example(row: Row, example: Example) -> dict[str, Any]:
+def row_of(row: Row, example: Example) -> dict[str, Any]:
     """Return a row as read: with its own provenance if it is evolteacher's, else as a seed's."""
     identity = text_id(example.instruction)
     fields: dict[str, Any] = {

@@ -26,6 +26,7 @@ from evolteacher.errors import (
     plugin_fault,
 )
 from evolteacher.events import EvolutionSettled, RoundFinished
+from evolteacher.filter import ResponseFilter
 from evolteacher.messages import NO_REPLY, ROLES, Role
 from evolteacher.operator import Operator
 from evolteacher.pipeline import Check, Pipeline, Subject, filter_fault, read_finding, read_judgements
@@ -298,28 +299,45 @@ class LineageRun:
             dict(attempt.scores),
         )  # fmt: skip
 
-    async def _pass(self, checks: tuple[Check, ...], subject: Subject, stage: Stage, attempt: Attempt) -> None:
-        """Raise Rejected for the first check that has a reason; scores are noted up to there."""
-        for check in checks:
+    async def _pass(self, checks: tuple[Check, ...], subject: Subject, stage: Stage, attempt: Attempt) -> Subject:
+        """Raise Rejected for the first check that has a reason; scores are noted up to there.
+
+        A response that a check repairs is what all later checks see; those before it that ask nothing see it, too, so
+        that no row is written that they have not looked at.
+
+        Returns:
+            The subject, with its response as it was repaired.
+        """
+        for place, check in enumerate(checks):
             label = check.use.label
-            try:
-                if check.quick is not None:
-                    finding = check.quick(subject)
-                else:
-                    assert check.judge is not None
-                    # One filter may judge instruction and response of one round: two steps, so that slots differ.
-                    place = ":response" if isinstance(subject, Record) else ""
-                    ask = self._asker(attempt.round, f"filter:{label}{place}", "judge", check.use)
-                    finding = await ask.finish(check.judge(subject, ask))
-                judgement = read_finding(label, finding)
-            except CallError as error:
-                raise Rejected(stage, label, f"{error.outcome}: {error}") from None
-            except Exception as error:
-                raise filter_fault(label, error) from error
+            judgement = await self._judge(check, subject, stage, attempt)
             if judgement.score is not None:
                 attempt.scores[check.score] = judgement.score
             if judgement.reason is not None:
                 raise Rejected(stage, label, judgement.reason or "no reason given")
+            if judgement.response is not None and judgement.response != attempt.response:
+                attempt.repair(judgement.response, label)
+                again = tuple(earlier for earlier in checks[:place] if earlier.quick is not None)
+                subject = await self._pass(again, self._record(attempt), stage, attempt)
+        return subject
+
+    async def _judge(self, check: Check, subject: Subject, stage: Stage, attempt: Attempt) -> Judgement:
+        """Return what one check finds; a refusal that it lets through rejects."""
+        label = check.use.label
+        try:
+            if check.quick is not None:
+                finding = check.quick(subject)
+            else:
+                assert check.judge is not None
+                # One filter may judge instruction and response of one round: two steps, so that slots differ.
+                place = ":response" if isinstance(subject, Record) else ""
+                ask = self._asker(attempt.round, f"filter:{label}{place}", "judge", check.use)
+                finding = await ask.finish(check.judge(subject, ask))
+            return read_finding(label, finding, may_repair=isinstance(check.use.component, ResponseFilter))
+        except CallError as error:
+            raise Rejected(stage, label, f"{error.outcome}: {error}") from None
+        except Exception as error:
+            raise filter_fault(label, error) from error
 
     async def _judge_together(self) -> None:
         """Let the lineage filters judge all versions, in recipe order."""

@@ -8,6 +8,7 @@
     │   ├── SeedError                a seed file or one of its rows is wrong
     │   └── MissingExtra             an optional dependency is not installed
     ├── RunError                     a run folder cannot be used, or the run could not finish
+    ├── SandboxError                 the sandbox itself failed, not the code in it
     ├── PluginError                  a plugin failed to load, or broke its contract
     ├── BudgetExceeded               exit code 3: the budget is spent
     ├── NotStored                    a reply is not on disk where nothing may be asked: its lineage stays pending
@@ -73,6 +74,10 @@ class MissingExtra(UsageError):
 
 class RunError(EvolteacherError):
     """A run folder cannot be used as asked (locked, another experiment, full disk), or work is left pending."""
+
+
+class SandboxError(EvolteacherError):
+    """The sandbox could not be built, or failed itself; what the code in it does is a result and no error."""
 
 
 class PluginError(EvolteacherError):

@@ -4,8 +4,10 @@ A token is four characters, as in English and code on average. A rewrite is long
 (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code has 600. An evolving
 prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A response is as long as
 the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens
-beside the texts that it judges, and answers in 20; one that judges a whole lineage is asked once a lineage, with all
-versions, and answers in 20 for each. A judge that asks again what it could not read is counted with one call.
+beside the texts that it judges, and answers in 20 unless it says otherwise; one that judges a whole lineage is asked
+once a lineage, with all versions, and answers as long for each. What a filter asks in another role than the judge's, to
+have a response repaired, is answered by a response. A judge that asks again what it could not read is counted with one
+call.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from itertools import islice
 from pathlib import Path
 
 from evolteacher.catalog import Catalog
-from evolteacher.errors import MissingExtra
+from evolteacher.errors import MissingExtra, PluginError, plugin_fault
 from evolteacher.filter import Filter, LineageFilter, ResponseFilter, TextFilter
 from evolteacher.intake import seed_stream
-from evolteacher.messages import Role, as_messages
+from evolteacher.messages import ROLES, Role, as_messages
 from evolteacher.operator import Operator
 from evolteacher.preparing import preparation_of
 from evolteacher.recipe import Recipe
@@ -35,7 +37,6 @@ PROBLEM = 600
 SAMPLE = 200
 RESPONSE_TOKENS = 300
 JUDGE_PROMPT_TOKENS = 150
-JUDGE_REPLY_TOKENS = 20
 SEEDS_ASSUMED = 1000
 INSTRUCTION_ASSUMED = 150
 """Characters of an instruction where the seeds cannot be read: about Code Alpaca's mean, its input included."""
@@ -192,22 +193,36 @@ def judging(recipe: Recipe, seeds: SeedSums) -> Iterator[Calls]:
     """Count what filters ask, wherever the recipe has them look."""
     pair = (2 * _child(recipe, seeds) - GROWTH) / CHARACTERS_PER_TOKEN
     for use in recipe.filters:
-        if not type(use.component).asks():
-            continue
-        backend = recipe.backend_of("judge", use)
-        if isinstance(use.component, LineageFilter):
-            versions = recipe.rounds + 1
-            texts = versions * (pair / 2 + seeds.response_tokens)
-            answer = versions * JUDGE_REPLY_TOKENS
-            yield Calls("judge", backend, seeds.count, JUDGE_PROMPT_TOKENS + texts, answer, "seed")
-            continue
-        for place in use.on:
-            number = seeds.count * recipe.rounds
-            texts = pair + (seeds.response_tokens if place != "instruction" else 0)
-            stage = {"instruction": "judge", "response": "response"}.get(place, "seed")
-            if stage == "seed":
-                number = _seed_judgements(use.component, recipe, seeds)
-            yield Calls("judge", backend, number, JUDGE_PROMPT_TOKENS + texts, JUDGE_REPLY_TOKENS, stage)
+        for role, asks in judging_of(use).items():
+            backend, verdict = recipe.backend_of(role, use), float(use.component.verdict_tokens)
+            if isinstance(use.component, LineageFilter):
+                versions = recipe.rounds + 1
+                texts = versions * (pair / 2 + seeds.response_tokens)
+                yield Calls(role, backend, seeds.count * asks, JUDGE_PROMPT_TOKENS + texts, versions * verdict, "seed")
+                continue
+            answer = verdict if role == "judge" else seeds.response_tokens
+            for place in use.on:
+                number = seeds.count * recipe.rounds
+                texts = pair + (seeds.response_tokens if place != "instruction" else 0)
+                stage = {"instruction": "judge", "response": "response"}.get(place, "seed")
+                if stage == "seed":
+                    number = _seed_judgements(use.component, recipe, seeds)
+                yield Calls(role, backend, number * asks, JUDGE_PROMPT_TOKENS + texts, answer, stage)
+
+
+def judging_of(use: Use[Filter]) -> dict[Role, int]:
+    """Return how often a filter asks at most for one row, by role.
+
+    Raises:
+        PluginError: the filter cannot say.
+    """
+    try:
+        asks = {role: number for role, number in use.component.judging().items() if number}
+    except Exception as error:
+        raise plugin_fault(f"filter '{use.label}', saying what it asks,", error) from error
+    if asks.keys() - set(ROLES):
+        raise PluginError(f"filter '{use.label}': judging() names a role that there is not: {sorted(asks)}")
+    return asks
 
 
 def _seed_judgements(component: Filter, recipe: Recipe, seeds: SeedSums) -> int:

@@ -1,7 +1,8 @@
 """Filters: pruning rules. A filter gives a reason to reject, or None to keep.
 
 A filter on one row may return a :class:`~evolteacher.record.Judgement` instead: a score that is stored, and a reason or
-None. A bare reason is a judgement without a score.
+None. A bare reason is a judgement without a score. A filter of responses may repair what it keeps: its judgement then
+has the response that takes the other's place.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 from evolteacher.component import Component
-from evolteacher.messages import Reply
+from evolteacher.messages import Reply, Role
 from evolteacher.operator import Ask
-from evolteacher.record import Evolution, Judgement, Lineage, Record
+from evolteacher.record import Evolution, Judgement, Lineage, Record, Seed
 
 Place = Literal["instruction", "response", "seeds"]
 """Where a row filter looks: a recipe's ``on:``, which also takes a list, and ``both`` for the first two.
@@ -33,11 +34,13 @@ class Filter(Component):
     Attributes:
         default_on: where the filter looks when the recipe does not say.
         allowed_on: where a recipe may let it look.
+        verdict_tokens: what an answer of the judge comes to, for the plan's estimate.
     """
 
     kind: ClassVar[str] = "filter"
     default_on: ClassVar[tuple[Place, ...]] = ()
     allowed_on: ClassVar[tuple[Place, ...]] = ()
+    verdict_tokens: ClassVar[int] = 20
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
         """Refuse a filter that would never be called, or whose answer would be misread.
@@ -56,6 +59,10 @@ class Filter(Component):
         base = next((base for base in _BASES if issubclass(cls, base)), None)
         own = getattr(base, "judge", None)
         return own is not None and getattr(cls, "judge", None) is not own
+
+    def judging(self) -> Mapping[Role, int]:
+        """Return how often ``judge`` asks at most for one row, by role; ``evolteacher plan`` counts these calls."""
+        return {"judge": 1} if self.asks() else {}
 
 
 class InstructionFilter(Filter):
@@ -152,7 +159,25 @@ class DatasetFilter(Filter):
             records: all records, round 0 first, each round in seed order; a stream that can be read once. Where two
                 rows compete, the earlier is to be preferred.
         """
-        raise NotImplementedError(f"filter '{self.name}' does not define select()")
+        raise NotImplementedError(f"filter '{self.name}' defines neither select() nor compare()")
+
+    def compare(self, records: Iterable[Record], seeds: Iterable[Seed]) -> Iterable[tuple[str, str]]:
+        """Like :meth:`select`, for filters that look at the seeds without a row, too; define one of the two.
+
+        Args:
+            records: as above.
+            seeds: those that evolve and have no response, and so are no rows themselves, in the source's order; a
+                stream that can be read once, before, after or while the records are.
+        """
+        return self.select(records)
+
+    def scored_by(self) -> tuple[str, ...]:
+        """Return the labels of the filters whose scores it reads (:attr:`Record.scores`); none by default.
+
+        A recipe must have a filter of each label. Even so a row may lack a score: the judge's verdict could not be
+        read, or the filter does not look at seeds.
+        """
+        return ()
 
 
 _BASES: tuple[type[Filter], ...] = (
@@ -170,13 +195,13 @@ def _check(cls: type[Filter]) -> None:
     if len(bases) != 1:
         names = ", ".join(base.__name__ for base in _BASES)
         raise TypeError(f"{cls.__qualname__}: a filter is a subclass of exactly one of {names}")
-    rules = [rule for rule in ("reject", "judge", "select") if hasattr(bases[0], rule)]
+    rules = [rule for rule in ("reject", "judge", "select", "compare") if hasattr(bases[0], rule)]
     if all(getattr(cls, rule) is getattr(bases[0], rule) for rule in rules):
         raise TypeError(f"{cls.__qualname__}: define {'() or '.join(rules)}()")
     for rule in rules:
         if inspect.iscoroutinefunction(getattr(cls, rule)) != (rule == "judge"):
             # A coroutine counts as true, so an async reject() would reject everything.
-            raise TypeError(f"{cls.__qualname__}: judge() is async, reject() and select() are not: mend {rule}()")
+            raise TypeError(f"{cls.__qualname__}: judge() is async, and no other rule is: mend {rule}()")
     for attribute in ("default_on", "allowed_on"):
         places = getattr(cls, attribute)
         if not isinstance(places, tuple) or not set(places) <= set(get_args(Place)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from evolteacher.account import Account, Slots
@@ -30,6 +31,9 @@ from evolteacher.secrets import hide
 
 CHARACTERS_PER_TOKEN = 4
 """Of English and code on average; a prompt's tokens are estimated so, for limits of tokens a minute."""
+
+Keep = Callable[[Bought], Awaitable[None]]
+"""Stores what a call came to."""
 
 
 class Gate:
@@ -70,14 +74,19 @@ class Gate:
         secrets = {*self._secrets, *backend.secrets()}
         self._secrets = tuple(sorted(secrets, key=len, reverse=True))
 
-    async def call(self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None) -> Bought:
+    async def call(
+        self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None, keep: Keep | None = None
+    ) -> Bought:
         """Ask, and ask again after passing faults; a reply's latency is without the time in our own queue.
+
+        A call is in flight, and takes a place among those that may be, until its outcome is stored.
 
         Args:
             key: of the recipe's backends.
             backend: that one, open.
             request: what to ask.
             batcher: gathers the calls of a backend that takes batches; None where calls go out one by one.
+            keep: stores the outcome; None for whoever stores nothing.
 
         Raises:
             RetryableError: the retries ran out; not a verdict on the request.
@@ -88,14 +97,15 @@ class Gate:
         while True:
             try:
                 if batcher is not None:
-                    return await self._batched(key, batcher, request)
-                return await self._once(key, backend, request, attempt)
+                    return await _kept(await self._batched(key, batcher, request), keep)
+                return await self._once(key, backend, request, attempt, keep)
             except RetryableError as error:
                 self._scrub(error)
                 if attempt >= self.limits.retries:
                     if isinstance(error, BrokenReply):
                         # Each attempt has been counted by itself.
-                        return Bought(BadReply(f"{error} ({attempt + 1} attempts)"), None, None, None)
+                        bought = Bought(BadReply(f"{error} ({attempt + 1} attempts)"), None, None, None)
+                        return await _kept(bought, keep)
                     raise
                 # A rate-limit answer pauses the whole account, and this call with it.
                 pause = 0.0 if isinstance(error, RateLimited) or batcher else self._account_of[key].backoff(attempt)
@@ -104,7 +114,7 @@ class Gate:
             if pause:
                 await asyncio.sleep(pause)
 
-    async def _once(self, key: str, backend: Backend, request: Request, attempt: int) -> Bought:
+    async def _once(self, key: str, backend: Backend, request: Request, attempt: int, keep: Keep | None) -> Bought:
         account = self._account_of[key]
         prompt = sum(len(message.content) for message in request.messages) // CHARACTERS_PER_TOKEN
         ticket = await account.enter(prompt, request.sampling.max_tokens)
@@ -118,8 +128,10 @@ class Gate:
             reply = _sound(reply, key)
         except CallError as error:
             assert hold is not None
-            account.answered(ticket, error.usage, None)
-            return self._refused(key, error, hold)
+            try:
+                return await _kept(self._refused(key, error, hold), keep)
+            finally:
+                account.answered(ticket, error.usage, None)
         except RateLimited as error:
             assert hold is not None
             self.till.unpaid(hold)
@@ -138,8 +150,10 @@ class Gate:
             if isinstance(error, BackendError):
                 self._scrub(error)
             raise
-        account.answered(ticket, reply.usage, reply.limits)
-        return self._sold(key, reply if reply.latency else replace(reply, latency=latency), hold)
+        try:
+            return await _kept(self._sold(key, reply, hold, latency), keep)
+        finally:
+            account.answered(ticket, reply.usage, reply.limits)
 
     async def _batched(self, key: str, batcher: Batcher, request: Request) -> Bought:
         hold = await self.till.reserve_batched(key, request, out=batcher.is_out(request))
@@ -158,8 +172,15 @@ class Gate:
             raise
         return self._sold(key, reply, hold)
 
-    def _sold(self, key: str, reply: Reply, hold: Hold) -> Bought:
-        """Take a reply as the outcome; an empty one was paid and is asked for again."""
+    def _sold(self, key: str, reply: Reply, hold: Hold, latency: float = 0.0) -> Bought:
+        """Take a reply as the outcome; an empty one was paid and is asked for again.
+
+        Args:
+            key: of the backend.
+            reply: its.
+            hold: what was set aside for the call.
+            latency: stands in where the backend has measured none.
+        """
         cost = self.till.cost(key, reply, hold)
         if not reply.text.strip() and reply.finish_reason == "length":
             # Asked again it would pay for the same once more.
@@ -170,12 +191,11 @@ class Gate:
         if not reply.text.strip():
             self.till.unknown(hold, "the answer was empty", reply.usage, cost)
             raise BrokenReply("the answer was empty")
+        text, model, reason = reply.text, reply.model, reply.finish_reason
         if self._secrets:
-            text, model, reason = (hide(part, self._secrets) for part in (reply.text, reply.model, reply.finish_reason))
-            reply = replace(reply, text=text, model=model, finish_reason=reason)
-        if cost != reply.cost or reply.limits is not None:
-            reply = replace(reply, cost=cost, limits=None)
-        return Bought(reply, hold, reply.usage, cost)
+            text, model, reason = (hide(part, self._secrets) for part in (text, model, reason))
+        sold = Reply(text, reply.usage, reason, model, reply.latency or latency, cost)
+        return Bought(sold, hold, reply.usage, cost)
 
     def _refused(self, key: str, error: CallError, hold: Hold) -> Bought:
         self._scrub(error)
@@ -195,6 +215,12 @@ class Gate:
         text = str(error)
         if self._secrets and (hidden := hide(text, self._secrets)) != text:
             error.args = (hidden, *error.args[1:])
+
+
+async def _kept(bought: Bought, keep: Keep | None) -> Bought:
+    if keep is not None:
+        await keep(bought)
+    return bought
 
 
 def _sound(reply: Reply, key: str) -> Reply:

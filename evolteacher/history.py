@@ -17,7 +17,7 @@ SELECT s.round, s.ord, s.operator, s.depth, s.stage, s.filter, s.reason,
     coalesce(parent.child, seeds.text) AS parent, seeds.id, seeds.response, seeds.source, seeds.licence,
     e.outcome, e.text, e.finish_reason, e.model, e.prompt_tokens, e.completion_tokens, e.latency, e.cost,
     r.outcome, r.text, r.finish_reason, r.model, r.prompt_tokens, r.completion_tokens, r.latency, r.cost,
-    drops.filter, drops.reason, s.scores
+    drops.filter, drops.reason, s.scores, s.response, s.repaired_by
 FROM steps s
 JOIN seeds ON seeds.ord = s.ord
 LEFT JOIN steps parent ON parent.ord = s.ord AND parent.round = s.parent_round AND s.parent_round > 0
@@ -45,7 +45,21 @@ def _step(row: tuple[Any, ...]) -> Step:
     verdict = Verdict("dataset", row[29], row[30]) if row[29] is not None and not row[5] else Verdict(stage, *row[5:7])
     response = row[22] if row[21] == REPLY else (row[10] if round == 0 and row[21] is None else None)
     raw = evolved.text if evolution is None else ""
-    return Step(operator, round, parent, verdict, evolution, response, raw, responded, json.loads(row[31]))
+    repair, repaired_by = row[32:]
+    response, original = (response, None) if repair is None else (repair, response)
+    return Step(
+        operator,
+        round,
+        parent,
+        verdict,
+        evolution,
+        response,
+        raw,
+        responded,
+        json.loads(row[31]),
+        original,
+        repaired_by,
+    )
 
 
 def records(store: Store, round: int | None = None, *, dropped: bool = False) -> Iterator[Record]:
@@ -64,6 +78,16 @@ def records(store: Store, round: int | None = None, *, dropped: bool = False) ->
         step = _step(row)
         if step.evolution is not None and step.response is not None:
             yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12], step.scores)
+
+
+def unanswered(store: Store) -> Iterator[Seed]:
+    """Stream the seeds that evolved, or might have, and are no rows since they have no response, in seed order."""
+    query = (
+        "SELECT seeds.text, seeds.source, seeds.licence FROM steps s JOIN seeds ON seeds.ord = s.ord WHERE s.round = 0 "
+        "AND s.filter = '' AND seeds.response IS NULL AND s.respond_reply IS NULL ORDER BY s.ord"
+    )
+    for text, source, licence in store.query(query):
+        yield Seed(Instruction(text), None, source, licence)
 
 
 def rejected(
@@ -130,6 +154,10 @@ class Summary:
         cost: US dollars paid by this folder, None where no price is known.
         forked_cost: US dollars that the other run paid for what was taken from it, None where no price is known.
         round_costs: round -> US dollars paid by this folder; rounds of which no price is known are left out.
+        repaired: labels of the filters that repaired responses -> rows of the dataset.
+        results: that were worked out without an LLM, those of another run left out.
+        results_forked: that were taken from another run.
+        results_seconds: that working them out took, together.
         unknown: calls without a reply that may have been billed.
         unknown_cost: US dollars that those count for, each at its worst case.
     """
@@ -148,6 +176,10 @@ class Summary:
     cost: float | None = None
     forked_cost: float | None = None
     round_costs: dict[int, float] = field(default_factory=dict)
+    repaired: dict[str, int] = field(default_factory=dict)
+    results: int = 0
+    results_forked: int = 0
+    results_seconds: float = 0.0
     unknown: int = 0
     unknown_cost: float = 0.0
 
@@ -194,6 +226,12 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
     paid = one("SELECT total(latency), sum(cost) FROM replies WHERE NOT forked").fetchone()
     forked = one("SELECT count(*), sum(cost) FROM replies WHERE forked").fetchone()
     unknown = one("SELECT count(*), total(usd) FROM charges").fetchone()
+    repaired = one(
+        "SELECT s.repaired_by, count(*) FROM steps s LEFT JOIN drops ON drops.ord = s.ord AND drops.round = s.round "
+        "WHERE s.filter = '' AND drops.filter IS NULL AND s.response IS NOT NULL "
+        "GROUP BY s.repaired_by ORDER BY 2 DESC, 1"
+    )
+    results = one("SELECT total(NOT forked), total(forked), total(seconds) FROM results").fetchone()
     costs = one(
         "SELECT round, sum(cost) FROM replies WHERE NOT forked AND cost IS NOT NULL GROUP BY round ORDER BY round"
     )
@@ -212,6 +250,10 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         cost=paid[1],
         forked_cost=forked[1],
         round_costs=dict(costs.fetchall()),
+        repaired=dict(repaired.fetchall()),
+        results=int(results[0]),
+        results_forked=int(results[1]),
+        results_seconds=results[2],
         unknown=unknown[0],
         unknown_cost=unknown[1],
     )

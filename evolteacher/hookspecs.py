@@ -15,6 +15,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from evolteacher.backend import Backend
+    from evolteacher.benchmark import Benchmark
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
     from evolteacher.filter import Filter
     from evolteacher.operator import Operator
@@ -68,6 +69,11 @@ def register_filters() -> Sequence[type[Filter]]:  # type: ignore[empty-body]
 @hookspec
 def register_backends() -> Sequence[type[Backend]]:  # type: ignore[empty-body]
     """Return backend classes."""
+
+
+@hookspec
+def register_benchmarks() -> Sequence[type[Benchmark]]:  # type: ignore[empty-body]
+    """Return benchmark classes."""
 
 
 @hookspec

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from evolteacher.catalog import Catalog
-from evolteacher.errors import UsageError
+from evolteacher.errors import SeedError, UsageError
 from evolteacher.recipe import Recipe
 from evolteacher.record import Seed
 from evolteacher.seeds import SeedReader
@@ -19,9 +19,23 @@ CHUNK = 1000
 
 
 def seed_stream(recipe: Recipe, catalog: Catalog, report: SeedReport) -> Iterator[Seed]:
-    """Stream the unique seeds that a recipe names, up to its limit."""
-    section = recipe.seeds
+    """Stream the unique seeds that a recipe names, up to its limit.
+
+    Raises:
+        SeedError: the source cannot be read; where it is the source that is wrong, and not a row, the message begins
+            with the recipe's line.
+    """
     source = recipe.seeds_source()
+    try:
+        yield from _seeds(recipe, source, catalog, report)
+    except SeedError as error:
+        if report.rows:
+            raise
+        raise SeedError(f"{recipe.seeds_place}: seeds.path: {error}") from None
+
+
+def _seeds(recipe: Recipe, source: str, catalog: Catalog, report: SeedReport) -> Iterator[Seed]:
+    section = recipe.seeds
     reader: SeedReader = section.reader.component if section.reader is not None else reader_for(catalog, source)
     seeds = read_seeds(
         reader,

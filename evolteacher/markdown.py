@@ -12,10 +12,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
     lines = [list(head)]
     lines.append(["---"] * len(lines[0]))
     lines += [list(row) for row in rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines) + "\n"
+    return "\n".join(f"| {' | '.join(cell(text) for text in line)} |" for line in lines) + "\n"
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Write a value as one cell of a table."""
     # A licence is text from the source: it may hold anything.
     text = " ".join(str(value).split())
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol, Self
 
 from pydantic import Field, model_validator
@@ -11,7 +11,6 @@ from pydantic import Field, model_validator
 from evolteacher import template
 from evolteacher.component import Component
 from evolteacher.messages import Prompt, Reply, Role
-from evolteacher.reading import read_rewritten
 from evolteacher.record import MATERIALS, Instruction, Material
 
 TEMPLATE_NAMES = frozenset({"instruction"})
@@ -41,6 +40,25 @@ class Ask(Protocol):
 
         Raises:
             CallError: this one request cannot be answered; leave it to the core, which settles the evolution.
+        """
+        ...
+
+    def once(self, what: Any, work: Callable[[], Awaitable[Any]]) -> Awaitable[Any]:
+        """Work something out without an LLM, and remember it as a reply is remembered: in a sandbox, or the like.
+
+        The result is stored under the step and the fingerprint of ``what``; a resumed run, a fork and a rejudge take
+        it from there and call ``work`` only where it is missing. It counts as no call and costs nothing.
+
+        Args:
+            what: JSON that names all that the result depends on: the same ``what`` in the same step is the same result.
+            work: works the result out, and returns JSON. What it raises stops the run, whatever the plugin catches,
+                and is not stored; a :class:`~evolteacher.errors.Transient` leaves the lineage pending.
+
+        Returns:
+            The result as JSON holds it, also when it was worked out just now: tuples are lists, keys are texts.
+
+        Raises:
+            PluginError: ``what`` or the result is no JSON.
         """
         ...
 
@@ -137,6 +155,8 @@ class Operator(Component):
         Raises:
             Unreadable: there is none; the evolution is rejected with that reason.
         """
+        from evolteacher.reading import read_rewritten  # its phrases take a while to compile: after the first call left
+
         return read_rewritten(reply.text, parent.text, self.markers_used())
 
     async def evolve(self, parent: Instruction, ask: Ask) -> str:

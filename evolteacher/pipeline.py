@@ -18,7 +18,7 @@ from evolteacher.filter import (
     TextFilter,
 )
 from evolteacher.operator import Ask
-from evolteacher.record import Evolution, Judgement, Record
+from evolteacher.record import Evolution, Judgement, Record, clean_text
 from evolteacher.use import Use
 
 T = TypeVar("T")
@@ -99,11 +99,17 @@ def _seeing(use: Use[Filter], score: str, component: Any, part: Callable[[Any], 
     return Check(use, score, quick=lambda subject: component.reject(part(subject)))
 
 
-def read_finding(label: str, finding: object) -> Judgement:
+def read_finding(label: str, finding: object, *, may_repair: bool = False) -> Judgement:
     """Return what a filter found as a judgement.
 
+    Args:
+        label: the filter's.
+        finding: what it returned.
+        may_repair: whether it judges a response, and so may replace it.
+
     Raises:
-        PluginError: it is neither a judgement, a reason nor None, or its score is no finite number.
+        PluginError: it is neither a judgement, a reason nor None, its score is no finite number, or it repairs what it
+            may not or rejects.
     """
     judgement = finding if isinstance(finding, Judgement) else Judgement(reason=finding)  # type: ignore[arg-type]
     score, reason = judgement.score, judgement.reason
@@ -111,7 +117,25 @@ def read_finding(label: str, finding: object) -> Judgement:
         raise PluginError(f"filter '{label}' returned {finding!r}, and a reason or None is needed")
     if score is not None and (isinstance(score, bool) or not isinstance(score, int | float) or not isfinite(score)):
         raise PluginError(f"filter '{label}' gave the score {score!r}, and a finite number or None is needed")
-    return Judgement(None if score is None else float(score), reason)
+    response = judgement.response
+    if response is not None:
+        _check_repair(label, response, reason, may_repair)
+        response = clean_text(response)[0]
+    return Judgement(None if score is None else float(score), reason, response)
+
+
+def _check_repair(label: str, response: object, reason: str | None, may_repair: bool) -> None:
+    if not may_repair:
+        raise PluginError(
+            f"filter '{label}' gave a response to put in another's place, and only a ResponseFilter, which judges a "
+            "response with its instruction, may do that"
+        )
+    if not isinstance(response, str) or not response.strip():
+        raise PluginError(
+            f"filter '{label}' gave {response!r} for a response, and a text is needed that shows something"
+        )
+    if reason is not None:
+        raise PluginError(f"filter '{label}' both rejects and repairs: a judgement has a reason or a response")
 
 
 def read_judgements(label: str, found: object, rounds: int) -> dict[int, Judgement]:

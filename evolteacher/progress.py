@@ -29,6 +29,9 @@ class Progress:
         opening: backends that are being opened, which may fetch a model and draw a bar of their own meanwhile.
         replayed: asks answered from the store.
         forked: asks answered from the run that was forked.
+        results: that this process worked out without an LLM.
+        results_replayed: taken from the store.
+        results_forked: taken from the run that was forked.
         prompt_tokens: of the calls bought.
         completion_tokens: of the calls bought.
         kept: records by round; round 0 are the seeds that have a response.
@@ -56,6 +59,9 @@ class Progress:
     opening: int = 0
     replayed: int = 0
     forked: int = 0
+    results: int = 0
+    results_replayed: int = 0
+    results_forked: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     kept: Counter[int] = field(default_factory=Counter)

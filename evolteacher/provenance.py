@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from evolteacher.catalog import FIRST_PARTY, Catalog
+from evolteacher.catalog import Catalog
+from evolteacher.installed import FIRST_PARTY
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
 from evolteacher.use import Use

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SkipValidation, ValidationError, field_validator
+from pydantic import Field, PrivateAttr, SkipValidation, ValidationError, field_validator
 
 from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
@@ -27,7 +27,7 @@ from evolteacher.problems import Problems, shown
 from evolteacher.record import SEED_OPERATOR, Material
 from evolteacher.sections import SamplingSection, Section, Seeds
 from evolteacher.seeds import SeedReader
-from evolteacher.trainsection import Train, check_train, read_train
+from evolteacher.trainsection import Train, check_train, only_trains, read_train
 from evolteacher.use import Use, UseReader, is_label
 from evolteacher.yamlfile import Located, load, plain_data
 
@@ -77,6 +77,8 @@ class Recipe(Section):
     )
     train: Train | None = Field(None, description="How a model is tuned on the dataset, once the run is finished.")
     origin: Path | None = Field(None, exclude=True)
+    seeds_place: str = Field("recipe", exclude=True)
+    _catalog: Catalog = PrivateAttr()
 
     @field_validator("name")
     @classmethod
@@ -114,7 +116,7 @@ class Recipe(Section):
 
         catalog = catalog or Catalog.load()
         path = find_recipe(recipe, catalog)
-        return cls._build(load(path, _shown(path)), path, catalog, set, backend)
+        return cls._build(load(path, shown_path(path)), path, catalog, set, backend)
 
     @classmethod
     def from_dict(
@@ -153,7 +155,7 @@ class Recipe(Section):
             data["seeds"] = _seeds(data["seeds"], reader)
         if "train" in data:
             data["train"] = read_train(data["train"], problems)
-        data["origin"] = path
+        data["origin"], data["seeds_place"] = path, located.where(("seeds", "path"))
         try:
             recipe = cls.model_validate(data)
         except ValidationError as error:
@@ -166,11 +168,17 @@ class Recipe(Section):
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
         assert recipe is not None
+        recipe._catalog = catalog
         return recipe
+
+    @property
+    def catalog(self) -> Catalog:
+        """What was installed when the recipe was read: its components are from there."""
+        return self._catalog
 
     def changed(self, *, set: Iterable[str] = (), backend: str | None = None, catalog: Catalog | None = None) -> Recipe:
         """Return a copy with changes, validated like a recipe that is loaded."""
-        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog)
+        return Recipe.from_dict(self.to_plain(), set=set, backend=backend, catalog=catalog or self.catalog)
 
     def backend_of(self, role: Role, use: Use[Any] | None = None) -> str:
         """Return the key of the backend instance that answers a role, or a component with a ``backend:`` of its own."""
@@ -241,7 +249,7 @@ class Recipe(Section):
         return plain
 
 
-_SPECIAL = {"origin", "backend_keys"}
+_SPECIAL = {"origin", "seeds_place", "backend_keys"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
@@ -256,18 +264,6 @@ def check_version(problems: Problems) -> None:
         version = shown(data["evolteacher"])
         problems.add(("evolteacher",), f"version {version} is unknown; this evolteacher reads version {VERSION}")
     problems.raise_any()
-
-
-def is_training_only(data: Any) -> bool:
-    """Whether a recipe as written trains and evolves nothing; such a one is read by :mod:`evolteacher.training`."""
-    return isinstance(data, dict) and "train" in data and not {"seeds", "operators", "backends"} & data.keys()
-
-
-def only_trains(problems: Problems) -> None:
-    """Stop at a recipe that holds nothing to evolve, and say which command it is for."""
-    if is_training_only(problems.located.data):
-        problems.add((), "this recipe trains and evolves nothing: evolteacher train RECIPE carries it out")
-        problems.raise_any()
 
 
 def _known(problems: Problems) -> dict[str, Any]:
@@ -341,6 +337,7 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
             problems.add((kind,), f"'{label}' has a meaning of its own in records; give it another name with 'as:'")
         if kind == "dataset_filters" and ("filters", label) in labels:
             problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
+    _check_scores(data, problems)
     _check_backend_names(data, problems)
     if recipe is not None:
         _check_keys(recipe, problems)
@@ -354,6 +351,19 @@ def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems
             ("choose", "bandit", "gain"),
             f"no filter here that judges instructions is called '{label}'.{did_you_mean(label, able)}",
         )
+
+
+def _check_scores(data: Mapping[str, Any], problems: Problems) -> None:
+    """Find scores that a dataset filter reads and that no filter of this recipe gives."""
+    labels = [use.label for use in data["filters"]]
+    for use in data["dataset_filters"]:
+        for label in [score.removesuffix(":response") for score in use.component.scored_by()]:
+            if label not in labels:
+                message = (
+                    f"'{use.label}' reads the score of '{label}', and no filter here is called so: list that judge "
+                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, labels)}"
+                )
+                problems.add(("dataset_filters",), message)
 
 
 def _check_keys(recipe: Recipe, problems: Problems) -> None:
@@ -377,7 +387,8 @@ def _check_backend_names(data: Mapping[str, Any], problems: Problems) -> None:
             problems.add(("backends", name), message)
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
+    """Return a path as errors name it: below the working directory without that."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

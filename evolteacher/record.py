@@ -110,10 +110,13 @@ class Judgement:
     Attributes:
         score: a finite number in the filter's own unit, stored with the step under the filter's label; None for none.
         reason: why it is no good; None keeps it.
+        response: a response to put in the place of the one that was judged, which stays on record. Only a
+            :class:`~evolteacher.filter.ResponseFilter` may repair, and only what it keeps.
     """
 
     score: float | None = None
     reason: str | None = None
+    response: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +146,9 @@ class Record:
 
     Attributes:
         evolution: how its instruction came about.
-        response: the answer.
-        reply: the reply that the answer is; an empty one where the source brought the answer.
+        response: the answer, as filters have repaired it where they did.
+        reply: the reply that the answer is, or was before it was repaired; an empty one where the source brought the
+            answer.
         lineage: the seed's id.
         order: the seed's place in the source, from 0.
         source: where the seed was read: ``file:line`` or the like.
@@ -188,10 +192,12 @@ class Step:
         parent: what was rewritten.
         verdict: kept or rejected, by whom and why.
         evolution: the rewrite; None where none came out.
-        response: the answer, where one was bought or brought.
+        response: the answer, where one was bought or brought; as filters have repaired it where they did.
         raw: the evolving reply's text where no rewrite could be read from it.
         reply: the responding reply.
         scores: what filters gave, as :attr:`Record.scores`.
+        original: the answer before it was repaired; None where it was not.
+        repaired_by: the labels of the filters that repaired it, joined by commas; empty where none did.
     """
 
     operator: str
@@ -203,6 +209,8 @@ class Step:
     raw: str = ""
     reply: Reply = NO_REPLY
     scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+    original: str | None = None
+    repaired_by: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,9 @@
 The engine replays the run under the new recipe, with a gate that lets no call out. All that is derived (steps,
 verdicts, drops) and the folder's experiment are rewritten in one transaction, so that a process that is killed leaves
 the old run or the new one; the files beside ``run.db`` follow, and either a rejudge or a run writes them anew.
+
+To ask is to ask an LLM. A result that needs none (:meth:`~evolteacher.operator.Ask.once`: a sandbox's) and that the
+folder does not hold is worked out here, since it costs nothing but time; it is kept with the rest of the transaction.
 """
 
 from __future__ import annotations

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 
-from evolteacher.asking import Answerer
+from evolteacher.answerer import Answerer
 from evolteacher.backend import Backend, Workload
 from evolteacher.batches import Batcher
 from evolteacher.budget import Bought, Till
 from evolteacher.engine import Engine
 from evolteacher.errors import NotStored
-from evolteacher.gate import Gate
+from evolteacher.expected import judging_of
+from evolteacher.gate import Gate, Keep
 from evolteacher.ledger import Ledger
 from evolteacher.messages import Request, Role
 from evolteacher.operator import Operator
@@ -124,14 +125,17 @@ class Rest:
         return [evolve, *judges, respond, *self._judges(pipeline.response, ":response")]
 
     def _times(self, lineage: str, round: int, step: str) -> int:
-        """Return how often a step has asked at most, as far as the folder tells; once where it does not."""
+        """Return how often a step has asked at most, as far as the folder tells; once where it does not.
+
+        A step that asks in several roles counts so for each of them: the folder does not tell one from another.
+        """
         if step == "evolve":
             return int(self._evolving.get(self._use(lineage, round).label, 1))
         return int(self._others.get(step, 1))
 
     def _judges(self, checks: tuple[Check, ...], place: str) -> list[tuple[str, Role, str]]:
-        asking = [check.use for check in checks if check.judge is not None]
-        return [(f"filter:{use.label}{place}", "judge", self._recipe.backend_of("judge", use)) for use in asking]
+        asking = [(role, check.use) for check in checks for role in judging_of(check.use)]
+        return [(f"filter:{use.label}{place}", role, self._recipe.backend_of(role, use)) for role, use in asking]
 
 
 class ClosedGate(Gate):
@@ -148,7 +152,9 @@ class ClosedGate(Gate):
         super().__init__(recipe.concurrency, recipe.limits, Till(Ledger(store), None, {}, {}, progress), progress)
         self._rest = rest
 
-    async def call(self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None) -> Bought:
+    async def call(
+        self, key: str, backend: Backend, request: Request, batcher: Batcher | None = None, keep: Keep | None = None
+    ) -> Bought:
         """Refuse.
 
         Raises:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -13,17 +12,17 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from evolteacher.asking import Answerer, Desk
+from evolteacher.answerer import Answerer
+from evolteacher.asking import Desk
 from evolteacher.backend import Workload
 from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
 from evolteacher.engine import Engine
-from evolteacher.errors import EvolteacherError, PluginError, RunError, UsageError, plugin_fault
+from evolteacher.errors import EvolteacherError, RunError, UsageError
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
-from evolteacher.filter import DatasetFilter
 from evolteacher.gate import Gate
-from evolteacher.history import Summary, records, summarise
+from evolteacher.history import Summary, records, summarise, unanswered
 from evolteacher.intake import take_in
 from evolteacher.ledger import Ledger
 from evolteacher.lock import locked
@@ -33,9 +32,8 @@ from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
 from evolteacher.provenance import note_plugins
 from evolteacher.recipe import Recipe
-from evolteacher.record import clean_text
+from evolteacher.selecting import selected
 from evolteacher.store import Store
-from evolteacher.use import Use
 
 DATABASE = "run.db"
 
@@ -56,6 +54,9 @@ class RunResult:
         seconds: that this process took.
         cost: US dollars that this process paid; None where no price is known.
         budget: why the budget stopped the run; empty when it did not.
+        results: that this process worked out without an LLM.
+        results_replayed: results that the folder held.
+        results_forked: results that the forked run held.
     """
 
     folder: Path
@@ -69,6 +70,9 @@ class RunResult:
     seconds: float
     cost: float | None = None
     budget: str = ""
+    results: int = 0
+    results_replayed: int = 0
+    results_forked: int = 0
 
     @property
     def records(self) -> int:
@@ -108,7 +112,7 @@ async def arun(
         backend: ``NAME`` or ``NAME:MODEL`` that answers every role.
         limit: take the first N unique seeds.
         fork: another run folder; it is only read, and a reply is reused where slot and fingerprint are equal.
-        catalog: what is installed; loaded when None.
+        catalog: what is installed; that of the recipe, or loaded, when None.
         progress: counters that a display may watch.
         note: told lines for the user.
 
@@ -121,7 +125,7 @@ async def arun(
         RunError: the folder is in use or cannot be written.
         BackendError: a backend cannot answer at all.
     """
-    catalog = catalog or Catalog.load()
+    catalog = catalog or (recipe.catalog if isinstance(recipe, Recipe) else Catalog.load())
     changes = [*set, *([f"seeds.limit={limit}"] if limit is not None else [])]
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe, set=changes, backend=backend, catalog=catalog)
@@ -245,6 +249,7 @@ class Run:
         return RunResult(
             self.folder, summary, pending, reason, progress.calls, progress.replayed, progress.forked,
             progress.completion_tokens, progress.seconds, progress.cost, self._budget,
+            progress.results, progress.results_replayed, progress.results_forked,
         )  # fmt: skip
 
     def _settled(self, event: EvolutionSettled) -> None:
@@ -275,8 +280,10 @@ def drop_rows(store: Store, recipe: Recipe, progress: Progress) -> None:
     if progress.pending:
         return
     for use in recipe.dataset_filters:
-        dropped = _select(use, store)
-        store.add_drops((round, order, use.label, reason) for round, order, reason in dropped)
+        # A snippet is no task, so no row is compared with it.
+        seeds = unanswered(store) if recipe.material == "task" else ()
+        dropped = [(r.round, r.order, use.label, reason) for r, reason in selected(use, partial(records, store), seeds)]
+        store.add_drops(dropped)
         progress.filters[use.label] += len(dropped)
 
 
@@ -318,27 +325,6 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from differences(one, other, f"{path}[{index}]")
     elif old != new:
         yield f"  {path}: the folder has {_shown(old)}, the recipe {_shown(new)}"
-
-
-def _select(use: Use[DatasetFilter], store: Store) -> list[tuple[int, int, str]]:
-    """Ask one dataset filter; return (round, seed's place, reason) of each row to drop, in output order."""
-    try:
-        reasons = dict(use.component.select(records(store)))
-    except (EvolteacherError, sqlite3.DatabaseError):
-        raise
-    except Exception as error:
-        raise plugin_fault(f"dataset filter '{use.label}'", error) from error
-    found = []
-    for record in records(store) if reasons else ():
-        if record.id not in reasons:
-            continue
-        reason = reasons.pop(record.id)
-        if not isinstance(reason, str):
-            raise PluginError(f"dataset filter '{use.label}' gives {reason!r} for a reason; a text is needed")
-        found.append((record.round, record.order, clean_text(reason)[0]))
-    for record_id in reasons:
-        raise PluginError(f"dataset filter '{use.label}' drops {record_id!r}, which is the id of no record")
-    return found
 
 
 def _shown(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from evolteacher.errors import NotAuthorised
@@ -17,6 +18,10 @@ HIDDEN = "[secret]"
 
 SHORTEST = 6
 """Characters of a secret that is looked for in texts: a shorter one would be found inside of ordinary words."""
+
+
+_BACKSLASHES = 8
+"""Before one character of a secret in escapes of JSON: three times written into a JSON text makes seven."""
 
 
 def secret_name(value: object) -> str | None:
@@ -80,8 +85,25 @@ def read_secret(reference: str, where: str) -> str:
 
 
 def hide(text: str, secrets: Iterable[str]) -> str:
-    """Return a text without secrets; longer ones first, since one may hold another."""
+    """Return a text without secrets, also where escapes of JSON stand for some of their characters.
+
+    Longer ones are taken first, since one may hold another.
+    """
     for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST and secret in text:
+        if len(secret) < SHORTEST:
+            continue
+        if secret in text:
             text = text.replace(secret, HIDDEN)
+        if "\\" in text:
+            text = _in_escapes(secret).sub(HIDDEN, text)
     return text
+
+
+@lru_cache(maxsize=64)
+def _in_escapes(secret: str) -> re.Pattern[str]:
+    r"""Return what finds a secret whose characters may be written as ``\u0073``, or with a backslash before them."""
+    parts = []
+    for char in secret:
+        code = "".join(f"[{digit}{digit.upper()}]" for digit in f"{ord(char):04x}")
+        parts.append(rf"(?:\\{{0,{_BACKSLASHES}}}{re.escape(char)}|\\{{1,{_BACKSLASHES}}}u{code})")
+    return re.compile("".join(parts))

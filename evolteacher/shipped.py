@@ -34,6 +34,9 @@ def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
     path = Path(os.path.expanduser(recipe))
     if os.path.exists(path) and not os.path.isdir(path):
         return Path(os.path.abspath(path))
+    ours = shipped_folder() / f"{recipe}.yaml"
+    if len(path.parts) == 1 and os.path.isfile(ours):
+        return ours
     names = recipe_names(catalog)
     if str(recipe) in names:  # also where a folder, such as a run's, is called like it
         return names[str(recipe)]

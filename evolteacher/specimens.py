@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -38,6 +39,11 @@ TEXTS: dict[str, str] = {
     "many lines": "Do this.\n" * 200,
 }
 """What -> a text. Lone surrogates are in none of them: the core replaces them beforehand."""
+
+UNANSWERED: tuple[Seed, ...] = tuple(
+    Seed(Instruction(text), None, f"trial:{n}") for n, text in enumerate(["Add two numbers.", *TEXTS.values()], 1)
+)
+"""The seeds without a response that a dataset filter is given."""
 
 SHAPES: dict[str, str] = {
     "words": "sort the list ",
@@ -103,6 +109,7 @@ class Script:
         self._order = order
         self._waiting: list[tuple[Asked, asyncio.Future[Reply]]] = []
         self._numbered = 0
+        self._results: dict[str, str] = {}
         self._delivering: asyncio.Task[None] | None = None
 
     def __call__(
@@ -122,6 +129,18 @@ class Script:
         asked = Asked(label, as_messages(prompt), role, tuple(sorted(sampling.items())))
         self.asked.append(asked)
         return self._wait(asked)
+
+    async def once(self, what: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+        """Work a result out, the first time; see :class:`~evolteacher.operator.Ask`.
+
+        Raises:
+            TypeError: ``what`` or the result is no JSON.
+            ValueError: likewise.
+        """
+        place = json.dumps(what, sort_keys=True, allow_nan=False)
+        if place not in self._results:
+            self._results[place] = json.dumps(await work(), allow_nan=False)
+        return json.loads(self._results[place])
 
     async def _wait(self, asked: Asked) -> Reply:
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -181,7 +200,7 @@ def attempt(component: Component, specimen: Any, script: Script) -> Trial:
     """
     try:
         if isinstance(component, DatasetFilter):
-            return Trial((), list(component.select(iter(specimen))))
+            return Trial((), list(component.compare(iter(specimen), iter(UNANSWERED))))
         if isinstance(component, RowFilter) and not component.asks():
             return Trial((), component.reject(specimen))
         result, error = asyncio.run(work(component, specimen, script)), None
@@ -198,7 +217,7 @@ def specimens(component: Component, texts: Mapping[str, str] = TEXTS) -> dict[st
 def _specimens(component: Component, texts: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
     if isinstance(component, DatasetFilter):
         yield "no rows", ()
-        yield "rows, some of them twice", dataset([*texts.values()] * 2)
+        yield "rows, some of them twice", dataset([*texts.values()] * 2, component.scored_by())
         return
     for what, text in texts.items():
         if isinstance(component, Operator):
@@ -251,8 +270,13 @@ def lineage(text: str) -> Lineage:
     return Lineage(Seed(seed, f"Answer: {text}"), 0, tuple(steps))
 
 
-def dataset(texts: Iterable[str]) -> tuple[Record, ...]:
-    """Return rows in the order of a dataset: the seeds, and then for each of them one rewrite."""
+def dataset(texts: Iterable[str], scored_by: Sequence[str] = ()) -> tuple[Record, ...]:
+    """Return rows in the order of a dataset: the seeds, and then for each of them one rewrite.
+
+    Args:
+        texts: of the seeds.
+        scored_by: labels of filters whose scores most of the rows have; equal rows have equal ones.
+    """
     rows = list(enumerate(texts))
     seeds = [
         record(Evolution.of_seed(Instruction(text)), f"Answer: {text}", NO_REPLY, text_id(f"seed {n}"), n)
@@ -262,7 +286,12 @@ def dataset(texts: Iterable[str]) -> tuple[Record, ...]:
         record(evolution(text, f"{text} Explain it."), f"Explanation: {text}", None, text_id(f"seed {n}"), n)
         for n, text in rows
     ]
-    return (*seeds, *rewrites)
+    return tuple(_scored(row, scored_by) for row in (*seeds, *rewrites))
+
+
+def _scored(row: Record, labels: Sequence[str]) -> Record:
+    known = labels[: len(row.instruction.text) % 4]  # of some rows all, of others the first ones, of a few none
+    return replace(row, scores={label: float(1 + len(row.response) % 6) for label in known})
 
 
 def huge(component: Component, shape: str, characters: int) -> dict[str, Any]:
@@ -270,5 +299,5 @@ def huge(component: Component, shape: str, characters: int) -> dict[str, Any]:
     part = SHAPES[shape]
     if isinstance(component, DatasetFilter):
         count = max(1, characters * ROWS // LONGEST // 2)
-        return {f"{2 * count} rows": dataset(f"{part * 20} {n}" for n in range(count))}
+        return {f"{2 * count} rows": dataset((f"{part * 20} {n}" for n in range(count)), component.scored_by())}
     return specimens(component, {f"{characters:,} characters, {shape},": (part * characters)[:characters]})

@@ -1,7 +1,8 @@
 """The run's SQLite file: a reply on disk is the only proof that a call was made.
 
-Replies are append-only facts, one row and one commit each. Seeds are taken in once. Steps (evolutions, verdicts,
-records) are derived from them and rewritten in one transaction a lineage.
+Replies are append-only facts, one row and one commit each; so are results, which a component worked out without an LLM.
+Seeds are taken in once. Steps (evolutions, verdicts, records) are derived from them and rewritten in one transaction a
+lineage.
 
 Nothing of this depends on the process: a shard's store can be merged into another by copying rows, since a slot is
 keyed by the seed's id and never by a counter.
@@ -11,37 +12,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-from evolteacher.errors import RunError, UsageError
+from evolteacher.database import Database
 from evolteacher.messages import Reply, Usage
 from evolteacher.record import Instruction, Seed
-from evolteacher.tables import (
-    FROM_1,
-    INSERT_REPLY,
-    INSERT_STEP,
-    READ_1,
-    SCHEMA,
-    SCHEMA_VERSION,
-    SELECT_REPLIES,
-)
-
-_READ_WITHOUT_CHARGES = (
-    "CREATE TEMP TABLE charges (id INTEGER, backend TEXT, slot TEXT, tokens INTEGER, usd REAL, why TEXT, at REAL)"
-)
+from evolteacher.tables import INSERT_REPLY, INSERT_RESULT, INSERT_STEP, SELECT_REPLIES, SELECT_RESULTS
 
 REPLY = "reply"
 """The outcome of a call that was answered; any other is the ``outcome`` of a :class:`~evolteacher.errors.CallError`."""
 
 Slot = tuple[int, str, str, bytes]
 """Within a lineage: round, step, nth ask or key, fingerprint of the request."""
+
+Place = tuple[int, str, bytes]
+"""Of a result within a lineage: round, step, fingerprint of what it is a result of."""
 
 
 class StoredReply(NamedTuple):
@@ -79,12 +68,32 @@ class NewReply:
     prompt: str
 
 
+@dataclass(frozen=True, slots=True)
+class NewResult:
+    """What is written when something is worked out.
+
+    Attributes:
+        lineage: as of :class:`NewReply`.
+        place: round, step, fingerprint.
+        what: it is a result of, as JSON.
+        text: the result as JSON.
+        seconds: that it took.
+    """
+
+    lineage: bytes
+    place: Place
+    what: str
+    text: str
+    seconds: float
+
+
 class StepRow(NamedTuple):
     """One derived step as it is stored: all but the texts that lie in ``seeds`` and ``replies`` already.
 
     ``child`` is None in round 0 (the seed's own text) and where no rewrite came out; ``parent_round`` is the round
     whose child was rewritten; the reply ids point into ``replies``; ``scores`` are by the filter's label, in the order
-    in which they were given.
+    in which they were given; ``response`` is what a filter put in the place of the response, None where none did, and
+    ``repaired_by`` the labels of those that did, joined by commas.
     """
 
     round: int
@@ -98,110 +107,12 @@ class StepRow(NamedTuple):
     evolve_reply: int | None
     respond_reply: int | None
     scores: Mapping[str, float] = MappingProxyType({})
+    response: str | None = None
+    repaired_by: str = ""
 
 
-class Store:
-    """The file ``run.db`` of one run.
-
-    Args:
-        path: the file; made when missing, unless ``read_only``.
-        read_only: open for reading beside a writer; nothing is created.
-        full_sync: ``synchronous=full``: also the last commits before a power cut survive, at half the speed.
-            Without it every commit survives ``kill -9``.
-
-    Raises:
-        UsageError: no such run.
-        RunError: not evolteacher's, or of a newer evolteacher.
-    """
-
-    def __init__(self, path: Path, *, read_only: bool = False, full_sync: bool = False) -> None:
-        self.path = path
-        if read_only and not path.exists():
-            raise UsageError(f"{path.parent}: there is no run here (no {path.name})")
-        with self._guard():
-            self._db = _open_to_read(path) if read_only else _connect(path)
-            if not read_only:
-                self._db.execute("PRAGMA journal_mode=wal")
-                self._db.execute(f"PRAGMA synchronous={'full' if full_sync else 'normal'}")
-                self._db.executescript(SCHEMA)
-        self._check_version(read_only)
-        if read_only:
-            self._without_charges()
-
-    def _without_charges(self) -> None:
-        """Let this reader see an empty table of charges, where the file is older than that table."""
-        with self._guard():
-            if not self.query("SELECT 1 FROM main.sqlite_master WHERE name = 'charges'").fetchone():
-                self._db.execute("PRAGMA temp_store=memory")
-                self._db.execute(_READ_WITHOUT_CHARGES)
-
-    def _check_version(self, read_only: bool) -> None:
-        with self._guard():
-            stored = self.meta("schema")
-        if stored is None and not read_only:
-            self.set_meta("schema", SCHEMA_VERSION)
-        elif stored == 1:
-            self._from_version_1(read_only)
-        elif stored != SCHEMA_VERSION:
-            raise RunError(
-                f"{self.path}: this run was written by another version of evolteacher (store {stored}, "
-                f"this one reads {SCHEMA_VERSION}); use the version that its recipe.lock.yaml names"
-            )
-
-    def _from_version_1(self, read_only: bool) -> None:
-        """Add what version 1 lacks: to the file, or to what this reader sees of it."""
-        with self._guard():
-            if read_only:
-                self._db.execute("PRAGMA temp_store=memory")
-                self._db.execute(READ_1)
-                return
-            with self.transaction():
-                if self.meta("schema") == 1:  # no other process has been here since it was looked at
-                    self._db.execute(FROM_1)
-                    self.set_meta("schema", SCHEMA_VERSION)
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise RunError(_explain(self.path, error)) from error
-
-    def __enter__(self) -> Self:
-        """Return the store itself; leaving the block closes it."""
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """Close.
-
-        Raises:
-            RunError: the block failed because the file cannot be read.
-        """
-        self.close()
-        if isinstance(error, sqlite3.DatabaseError):
-            raise RunError(_explain(self.path, error)) from error
-
-    def close(self) -> None:
-        """Close the file; what was committed stays."""
-        self._db.close()
-
-    # meta
-
-    def meta(self, key: str) -> Any:
-        """Return a stored fact about the run, None where there is none."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def metas(self, prefix: str) -> dict[str, Any]:
-        """Return the stored facts about the run whose keys begin so."""
-        rows = self._db.execute("SELECT key, value FROM meta WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
-        return {key: json.loads(value) for key, value in rows}
-
-    def set_meta(self, key: str, value: Any) -> None:
-        """Store a fact about the run as JSON."""
-        with self._guard():
-            text = json.dumps(value, ensure_ascii=True, sort_keys=True)
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, text))
+class Store(Database):
+    """The file ``run.db`` of one run: its seeds, what was answered and worked out, and what is derived from them."""
 
     # seeds
 
@@ -258,7 +169,7 @@ class Store:
     # replies
 
     def add_reply(self, new: NewReply, *, forked: bool = False, charge: int | None = None) -> int:
-        """Commit one reply as it arrives; return its row.
+        """Commit one reply; return its row.
 
         Args:
             new: the reply.
@@ -268,18 +179,24 @@ class Store:
         Raises:
             RunError: the disk is full or the file is damaged.
         """
-        reply = new.reply
-        usage = reply.usage
-        values = (
-            new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
-            usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
-        )  # fmt: skip
         if charge is None:
-            return self.write(INSERT_REPLY, values)
+            return self.write(INSERT_REPLY, _reply_row(new, forked))
         with self.transaction():
-            row = self.write(INSERT_REPLY, values)
+            row = self.write(INSERT_REPLY, _reply_row(new, forked))
             self.write("DELETE FROM charges WHERE id = ?", (charge,))
         return row
+
+    def add_replies(self, bought: Sequence[tuple[NewReply, int | None]]) -> list[int]:
+        """Commit replies in one transaction, each with its charge as :meth:`add_reply` does; return their rows.
+
+        Raises:
+            RunError: the disk is full or the file is damaged; then none is there.
+        """
+        if len(bought) == 1:
+            ((new, charge),) = bought
+            return [self.add_reply(new, charge=charge)]
+        with self.transaction():
+            return [self.add_reply(new, charge=charge) for new, charge in bought]
 
     def replies(self, lineage: bytes) -> dict[Slot, StoredReply]:
         """Return everything that was ever answered in a lineage, by slot."""
@@ -289,6 +206,24 @@ class Store:
             reply = Reply(row[6], usage, row[7], row[8], row[11], row[12])
             found[row[1], row[2], row[3], row[4]] = StoredReply(row[0], row[5], reply)
         return found
+
+    def add_result(self, new: NewResult, *, forked: bool = False) -> None:
+        """Commit one result as it is worked out.
+
+        Args:
+            new: the result.
+            forked: it was taken from another run.
+
+        Raises:
+            RunError: the disk is full or the file is damaged.
+        """
+        values = (new.lineage, *new.place, new.what, new.text, new.seconds, time.time(), forked)
+        self.write(INSERT_RESULT, values)
+
+    def results(self, lineage: bytes) -> dict[Place, str]:
+        """Return everything that was ever worked out in a lineage, as JSON, by place."""
+        rows = self._db.execute(SELECT_RESULTS, (lineage,))
+        return {(round, step, fingerprint): text for round, step, fingerprint, text in rows}
 
     def reply_count(self) -> int:
         """Return how many calls the folder holds an outcome of."""
@@ -315,7 +250,10 @@ class Store:
         with self.transaction():
             if stored is not None:
                 self._db.execute("DELETE FROM steps WHERE ord = ?", (order,))
-            rows = [(step[0], order, *step[1:-1], json.dumps(step.scores) if step.scores else "{}") for step in steps]
+            rows = [
+                (step[0], order, *step[1:-3], json.dumps(step.scores) if step.scores else "{}", *step[-2:])
+                for step in steps
+            ]
             self._db.executemany(INSERT_STEP, rows)
             self._db.execute("INSERT OR REPLACE INTO lineages VALUES (?, ?, ?)", (order, digest, pending))
 
@@ -329,55 +267,14 @@ class Store:
         with self.transaction():
             self._db.executemany("INSERT INTO drops VALUES (?, ?, ?, ?)", drops)
 
-    def query(self, sql: str, values: tuple[Any, ...] = ()) -> sqlite3.Cursor:
-        """Read with SQL, for reports; the schema is this module's."""
-        return self._db.execute(sql, values)
 
-    def write(self, sql: str, values: tuple[Any, ...] = ()) -> int:
-        """Commit one statement; return the row that it inserted last. The schema is this module's."""
-        try:
-            return self._db.execute(sql, values).lastrowid or 0
-        except sqlite3.DatabaseError as error:
-            raise RunError(_explain(self.path, error)) from error
-
-    @contextmanager
-    def transaction(self, *, keep: bool = True) -> Iterator[None]:
-        """Make several writes one: all of them, or none (``keep``: False rehearses); within another, a part of it."""
-        if self._db.in_transaction:
-            yield
-            return
-        with self._guard():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT" if keep else "ROLLBACK")
-            except BaseException:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise
-
-
-def _connect(path: Path, parameters: str = "") -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}{parameters}"
-    return sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-
-
-def _open_to_read(path: Path) -> sqlite3.Connection:
-    """Open a run beside its writer, or one that was ended properly and lies where nothing may be written.
-
-    SQLite reads a WAL file through a ``-shm`` beside it, which it must be able to make. Where it is not, and the WAL is
-    empty or gone, nobody can be writing and everything is in the main file, which ``immutable`` reads by itself.
-    """
-    db = _connect(path, "?mode=ro")
-    try:
-        db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.OperationalError:
-        db.close()
-        wal = path.with_name(f"{path.name}-wal")
-        if wal.exists() and wal.stat().st_size:
-            raise
-        db = _connect(path, "?immutable=1")
-    return db
+def _reply_row(new: NewReply, forked: bool) -> tuple[Any, ...]:
+    reply = new.reply
+    usage = reply.usage
+    return (
+        new.lineage, *new.slot, new.outcome, reply.text, reply.finish_reason, reply.model, usage.prompt_tokens,
+        usage.completion_tokens, reply.latency, reply.cost, new.backend, new.prompt, time.time(), forked,
+    )  # fmt: skip
 
 
 def response_digest(response: str | None) -> bytes:
@@ -385,19 +282,3 @@ def response_digest(response: str | None) -> bytes:
     if response is None:
         return b"\0" * 16
     return hashlib.blake2b(response.encode("utf-8"), digest_size=16).digest()
-
-
-def _explain(path: Path, error: sqlite3.DatabaseError) -> str:
-    text = str(error)
-    if "full" in text or "disk I/O" in text:
-        return f"{path}: the disk is full ({text}); free some space and run the same command again: nothing is lost"
-    if "readonly" in text or "unable to open" in text:
-        return (
-            f"{path}: cannot be written ({text}); check the folder's permissions, or choose another with --out. "
-            "To read a run that was cut off takes that, too: copy its folder"
-        )
-    if "no such table" in text:
-        return f"{path}: this SQLite file is no evolteacher run ({text}); check the folder's name"
-    if "malformed" in text or "not a database" in text:
-        return f"{path}: this is no intact run database ({text}); restore it from a backup or choose another --out"
-    return f"{path}: the run's database failed: {text}"

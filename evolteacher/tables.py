@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 2
-"""1: before steps had scores; opened for writing it is brought up to date, and read as it is."""
+SCHEMA_VERSION = 3
+"""1: before steps had scores; 2: before there were results and repaired responses. Both are read as they are, and
+brought up to date when they are opened for writing."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -16,10 +17,16 @@ CREATE TABLE IF NOT EXISTS replies (
     model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, latency REAL NOT NULL,
     cost REAL, backend TEXT NOT NULL, prompt TEXT NOT NULL, at REAL NOT NULL, forked INTEGER NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX IF NOT EXISTS slot ON replies (lineage, round, step, nth, fingerprint);
+CREATE TABLE IF NOT EXISTS results (
+    id INTEGER PRIMARY KEY, lineage BLOB NOT NULL, round INTEGER NOT NULL, step TEXT NOT NULL,
+    fingerprint BLOB NOT NULL, what TEXT NOT NULL, text TEXT NOT NULL, seconds REAL NOT NULL, at REAL NOT NULL,
+    forked INTEGER NOT NULL DEFAULT 0);
+CREATE UNIQUE INDEX IF NOT EXISTS result_place ON results (lineage, round, step, fingerprint);
 CREATE TABLE IF NOT EXISTS steps (
     round INTEGER NOT NULL, ord INTEGER NOT NULL, operator TEXT NOT NULL, depth INTEGER NOT NULL,
     parent_round INTEGER NOT NULL, child TEXT, stage TEXT NOT NULL, filter TEXT NOT NULL, reason TEXT NOT NULL,
     evolve_reply INTEGER, respond_reply INTEGER, scores TEXT NOT NULL DEFAULT '{}',
+    response TEXT, repaired_by TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (ord, round)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS output_order ON steps (round, ord);
 CREATE TABLE IF NOT EXISTS lineages (ord INTEGER PRIMARY KEY, digest BLOB NOT NULL, pending TEXT NOT NULL);
@@ -36,11 +43,28 @@ CREATE TABLE IF NOT EXISTS batch_items (
     batch INTEGER NOT NULL, item BLOB NOT NULL, PRIMARY KEY (batch, item)) WITHOUT ROWID;
 """
 
-FROM_1 = "ALTER TABLE steps ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'"
-"""Brings the file of version 1 up to date."""
+UPGRADES = {
+    1: ("ALTER TABLE steps ADD COLUMN scores TEXT NOT NULL DEFAULT '{}'",),
+    2: (
+        "ALTER TABLE steps ADD COLUMN response TEXT",
+        "ALTER TABLE steps ADD COLUMN repaired_by TEXT NOT NULL DEFAULT ''",
+    ),
+}
+"""Version -> what brings a file of it to the next one; tables that are new are made by :data:`SCHEMA` anyway."""
 
-READ_1 = "CREATE TEMP VIEW steps AS SELECT *, '{}' AS scores FROM main.steps"
-"""Shows the file of version 1, opened read-only, as if it were up to date."""
+STEPS_BEFORE = {
+    1: "CREATE TEMP VIEW steps AS SELECT *, '{}' AS scores, NULL AS response, '' AS repaired_by FROM main.steps",
+    2: "CREATE TEMP VIEW steps AS SELECT *, NULL AS response, '' AS repaired_by FROM main.steps",
+}
+"""Version -> what shows the steps of a file of it, opened read-only, as if it were up to date."""
+
+TABLES_SINCE = {
+    "charges": "CREATE TEMP TABLE charges "
+    "(id INTEGER, backend TEXT, slot TEXT, tokens INTEGER, usd REAL, why TEXT, at REAL)",
+    "results": "CREATE TEMP TABLE results (id INTEGER, lineage BLOB, round INTEGER, step TEXT, fingerprint BLOB, "
+    "what TEXT, text TEXT, seconds REAL, at REAL, forked INTEGER)",
+}
+"""Tables that an old file may lack -> what shows a reader of it an empty one."""
 
 _REPLY_COLUMNS = (
     "lineage, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, "
@@ -51,4 +75,9 @@ SELECT_REPLIES = (
     "SELECT id, round, step, nth, fingerprint, outcome, text, finish_reason, model, prompt_tokens, completion_tokens, "
     "latency, cost FROM replies WHERE lineage = ?"
 )
-INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 12)})"
+INSERT_RESULT = (
+    "INSERT INTO results (lineage, round, step, fingerprint, what, text, seconds, at, forked) "
+    f"VALUES ({', '.join('?' * 9)})"
+)
+SELECT_RESULTS = "SELECT round, step, fingerprint, text FROM results WHERE lineage = ?"
+INSERT_STEP = f"INSERT INTO steps VALUES ({', '.join('?' * 14)})"

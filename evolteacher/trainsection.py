@@ -99,6 +99,18 @@ class TrainRecipe(Section):
     origin: Path | None = Field(None, exclude=True)
 
 
+def is_training_only(data: Any) -> bool:
+    """Whether a recipe as written trains and evolves nothing; such a one is a :class:`TrainRecipe`."""
+    return isinstance(data, dict) and "train" in data and not {"seeds", "operators", "backends"} & data.keys()
+
+
+def only_trains(problems: Problems) -> None:
+    """Stop at a recipe that holds nothing to evolve, and say which command it is for."""
+    if is_training_only(problems.located.data):
+        problems.add((), "this recipe trains and evolves nothing: evolteacher train RECIPE carries it out")
+        problems.raise_any()
+
+
 FREE_ARGUMENTS = frozenset(
     {
         "dataloader_num_workers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher.backend import BatchState
 from evolteacher.budget import worst_case
+from evolteacher.cli import main
 from evolteacher.ledger import OUT
 from evolteacher.runner import arun
 from evolteacher_backends.scripted import Scripted
@@ -252,6 +254,43 @@ def test_a_batch_that_is_out_counts_and_is_collected_within_the_budget_that_it_f
     assert out(tmp_path / "run") == {} and result.summary.cost <= 0.06
     assert run(seeds, tmp_path / "run", budget={"usd": 60}, **SMALL).pending == 0
     assert set(submitted().values()) == {1}
+
+
+PLUGIN = Plugin()
+
+ON_THE_COMMAND_LINE = """\
+evolteacher: 1
+name: batched
+seeds: {path: seeds.jsonl}
+rounds: 1
+operators: [add-constraints]
+backends: {evolve: {batched: {}}}
+sampling: {max_tokens: 100}
+limits: {batch_poll: 0.01}
+"""
+
+
+def test_on_the_command_line_a_spent_budget_is_exit_code_3_and_the_printed_command_goes_on(
+    seeds, tmp_path, monkeypatch, capsys
+):
+    info = tmp_path / "site/made_up_batched-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: made-up-batched\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[evolteacher]\nbatched = test_batches:PLUGIN\n")
+    monkeypatch.syspath_prepend(str(info.parent))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(ON_THE_COMMAND_LINE.replace("seeds.jsonl", str(seeds)))
+    words, codes = ["run", "recipe.yaml", "--set", "budget.tokens=1500"], []
+    while not codes or codes[-1]:
+        codes.append(main(words))
+        told = capsys.readouterr().err
+        assert "answers in provider batches" in told
+        if codes[-1]:
+            assert "not finished: the budget is spent" in told and len(codes) < 9
+            (printed,) = [line for line in told.splitlines() if "budget.tokens=" in line and "evolteacher run" in line]
+            words = shlex.split(printed)[1:]
+    assert set(codes[:-1]) == {3}
+    assert set(submitted().values()) == {1} and len(submitted()) == 24
 
 
 KILLED = """

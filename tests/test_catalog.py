@@ -40,7 +40,9 @@ class TestFirstParty:
         entries = [entry for entry in loaded.entries() if entry.plugin.distribution == FIRST_PARTY]
         assert len(entries) >= 20
         for entry in entries:
-            base = next(b for b in (et.Operator, et.Filter, et.Backend, et.SeedReader) if issubclass(entry.cls, b))
+            base = next(
+                b for b in (et.Operator, et.Filter, et.Backend, et.SeedReader, et.Benchmark) if issubclass(entry.cls, b)
+            )
             for name in (entry.cls.name, entry.qualified, f"{FIRST_PARTY}/{entry.cls.name}"):
                 assert loaded.find(base, name) is entry.cls
             assert loaded.entry(entry.cls) == entry
@@ -296,7 +298,7 @@ class TestObservers:
 
 def test_every_hook_has_a_sentence_and_is_a_registering_or_an_observing_one():
     hooks = {name: hook for name, hook in vars(hookspecs).items() if hasattr(hook, "evolteacher_spec")}
-    assert len(hooks) == 10
+    assert len(hooks) == 11
     for name, hook in hooks.items():
         assert hook.__doc__ and hook.__doc__.endswith(".")
         assert name.startswith(("register_", "run_", "round_", "evolution_"))

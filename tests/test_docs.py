@@ -231,7 +231,7 @@ class TestCommands:
 class TestPlugins:
     def test_every_hook_is_in_the_table_with_its_arguments(self):
         hooks = {name: hook for name, hook in vars(hookspecs).items() if hasattr(hook, "evolteacher_spec")}
-        assert len(hooks) == 10
+        assert len(hooks) == 11
         for name, hook in hooks.items():
             arguments = ", ".join(hook.__code__.co_varnames[: hook.__code__.co_argcount])
             assert f"| `{name}({arguments})` |" in read("docs/plugins.md")
@@ -247,7 +247,7 @@ class TestPlugins:
         bases = [
             cls for cls in public if isinstance(cls, type) and issubclass(cls, et.Component) and cls not in abstract
         ]
-        assert len(bases) == 9
+        assert len(bases) == 10
         for base in bases:
             assert re.search(rf"class \w+\(et\.{base.__name__}, name=", read("docs/plugins.md")), base
 

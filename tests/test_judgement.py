@@ -10,7 +10,7 @@ from experiment import catalog, write_seeds
 
 import evolteacher as et
 from evolteacher.cli.show import tree
-from evolteacher.errors import PluginError, RunError, UsageError
+from evolteacher.errors import PluginError
 from evolteacher.history import lineage, records
 from evolteacher.plan import make_plan
 from evolteacher.recipe import Recipe
@@ -233,41 +233,3 @@ def test_the_plan_counts_one_call_a_lineage(tmp_path):
     with_it, _ = recipe_of(tmp_path, "joint", seeds=5)
     assert make_plan(with_it, found).calls == make_plan(without, found).calls + 5
     assert go(tmp_path, "joint").calls == make_plan(with_it, found).calls
-
-
-VERSION_1 = "ALTER TABLE steps DROP COLUMN scores"
-
-
-def test_a_run_of_version_1_is_read_as_it_is_and_brought_up_to_date_by_a_writer(tmp_path):
-    go(tmp_path)
-    path = tmp_path / "run" / "run.db"
-    before = dataset_text(tmp_path)
-    with sqlite3.connect(path) as database:
-        database.execute(VERSION_1)
-        database.execute("UPDATE meta SET value = '1' WHERE key = 'schema'")
-        replies = database.execute("SELECT * FROM replies").fetchall()
-        derived = database.execute("SELECT * FROM steps").fetchall()
-    database.close()
-    with Store(path, read_only=True) as store:
-        assert len(list(records(store))) == 6
-        assert [step.scores for step in lineage(store, 0).steps] == [{}, {}, {}]
-        assert store.meta("schema") == 1
-    with Store(path) as store:
-        assert store.meta("schema") == 2
-        assert store.query("SELECT * FROM replies").fetchall() == replies
-        assert store.query("SELECT * FROM steps").fetchall() == [(*row, "{}") for row in derived]
-    result = go(tmp_path)
-    assert (result.calls, result.replayed) == (0, len(replies))
-    assert dataset_text(tmp_path) == before
-
-
-def test_a_run_of_a_later_version_is_refused(tmp_path):
-    go(tmp_path)
-    with sqlite3.connect(tmp_path / "run" / "run.db") as database:
-        database.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
-    database.close()
-    for read_only in (True, False):
-        with pytest.raises(RunError, match="store 3, this one reads 2"):
-            Store(tmp_path / "run" / "run.db", read_only=read_only)
-    with pytest.raises(UsageError):
-        Store(tmp_path / "none" / "run.db", read_only=True)

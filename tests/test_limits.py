@@ -251,7 +251,7 @@ def test_time_in_our_own_queue_is_no_latency():
 
 def test_a_backends_own_latency_stays():
     reply = et.Reply("x", latency=0.25)
-    assert attempts((reply,))[0] is reply
+    assert attempts((reply,))[0] == reply
 
 
 def attempts(script, **options):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -125,7 +126,7 @@ def look_at_wal(path, process):
     looked = 0
     while process.poll() is None:
         if (wal := path / "run" / "run.db-wal").exists() and (written := wal.read_bytes()):
-            assert KEY.encode() not in written
+            assert KEY.encode() not in read_escapes(written)
             looked += 1
         time.sleep(0.02)
     return looked
@@ -142,7 +143,12 @@ def shown(path):
     return texts
 
 
-@pytest.mark.parametrize("echo", ["answer", "error"])
+def read_escapes(data):
+    """Read what JSON would read, however often it was written."""
+    return re.sub(rb"\\+u00([0-9a-fA-F]{2})", lambda found: bytes.fromhex(found[1].decode()), data)
+
+
+@pytest.mark.parametrize("echo", ["answer", "error", "escaped"])
 def test_a_key_that_the_provider_sends_back_is_in_nothing_written(folder, echo):
     path, start = folder
     script = [
@@ -167,6 +173,6 @@ def test_a_key_that_the_provider_sends_back_is_in_nothing_written(folder, echo):
     for file in path.rglob("*"):
         if file.is_file():
             looked_at += 1
-            assert KEY.encode() not in file.read_bytes(), file.name
+            assert KEY.encode() not in read_escapes(file.read_bytes()), file.name
     assert looked_at >= 6
-    assert not [text for text in texts if KEY in text]
+    assert not [text for text in texts if KEY.encode() in read_escapes(text.encode())]

@@ -56,10 +56,19 @@ class Scored(et.InstructionFilter, name="scored"):
         return f"{score} is under {self.least}" if score < self.least else None
 
 
+class Mended(et.ResponseFilter, name="mended"):
+    """Repair a response of a length that it does not like, as a judge says."""
+
+    async def judge(self, record, ask):
+        if len(record.response) % 2:
+            return None
+        return et.Judgement(response=f"{record.response} {(await ask('Mend: ' + record.response)).text}")
+
+
 class More:
     @et.hookimpl
     def register_filters(self):
-        return [Remainder, Scored]
+        return [Remainder, Scored, Mended]
 
 
 def made(seeds, /, **changes):
@@ -296,6 +305,7 @@ FILTERS = st.lists(
             {"remainder": {"part": 4}},
             {"remainder": {"part": 3, "left": 1, "on": ["instruction", "response"], "as": "both"}},
             {"scored": {"least": 4}},
+            "mended",
             {"remainder": {"part": 7, "on": "seeds", "as": "seedy"}},
         ]
     ),
@@ -317,7 +327,7 @@ def test_there_and_back_is_the_same_and_what_is_not_pending_is_as_a_fresh_run(tm
         assert dataset_bytes(folder / "run") == dataset_bytes(folder / "fresh")
     assert fresh.calls <= done.calls + len(replies)
     if set(map(str, a)) <= set(map(str, b)) and not any(
-        "scored" in str(f) or "judged" in str(f) for f in b if f not in a
+        any(asks in str(f) for asks in ("scored", "judged", "mended")) for f in b if f not in a
     ):
         assert not done.pending
     back = judge_anew(seeds, folder / "run", filters=a)

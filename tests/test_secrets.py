@@ -1,6 +1,8 @@
 """Secrets: how a recipe names them, where they are looked up, and that they are hidden."""
 
+import json
 import os
+import time
 
 import pytest
 from hypothesis import given
@@ -138,3 +140,21 @@ class TestHiding:
 
     def test_any_iterable_will_do(self):
         assert et.hide(f"{KEY}", (secret for secret in {KEY})) == HIDDEN
+
+    def test_a_secret_in_escapes_of_json_is_found_wherever_it_is_cut(self):
+        cases = [
+            "\\u0073" + KEY[1:],
+            KEY[:4] + "\\u" + f"{ord(KEY[4]):04X}" + KEY[5:],
+            "".join(f"\\u{ord(char):04x}" for char in KEY),
+            json.dumps(json.dumps("".join(f"\\u{ord(char):04x}" for char in KEY)))[3:-3],
+            KEY[:3] + "\\" + KEY[3:],
+        ]
+        for case in cases:
+            assert et.hide(f"<{case}>", [KEY]).count(HIDDEN) == 1 and KEY[-5:] not in et.hide(case, [KEY]), case
+        assert len(cases) == 5
+
+    def test_a_text_of_backslashes_takes_no_time(self):
+        text = "\\" * 200_000 + KEY[:-1]
+        started = time.process_time()
+        assert et.hide(text, [KEY]) == text
+        assert time.process_time() - started < 2

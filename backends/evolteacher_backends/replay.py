@@ -14,8 +14,8 @@ from evolteacher import errors
 DATABASE = "run.db"
 """The file of a run folder that holds its replies."""
 
-SCHEMAS = ("1", "2")
-"""Versions of the database whose replies are read here, as its ``meta`` table tells them: alike in these two."""
+SCHEMAS = ("1", "2", "3")
+"""Versions of the database whose replies are read here, as its ``meta`` table tells them: alike in all of these."""
 
 REPLY = "reply"
 """The outcome of a call that was answered; others name the error that the call settled as."""

@@ -40,9 +40,11 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Datasets without a run": {
         "convert": ("evolteacher.cli.convert:convert", "Convert a dataset to another format."),
         "merge": ("evolteacher.cli.merge:merge", "Merge datasets into one."),
+        "prune": ("evolteacher.cli.prune:prune", "Apply filters to a dataset, such as near-duplicates."),
     },
     "What is installed": {
         "plugins": ("evolteacher.cli.plugins:app", "List operators, filters, backends and readers; show one."),
+        "doctor": ("evolteacher.cli.doctor:doctor", "Say what this installation can do, and how safe its sandbox is."),
     },
 }
 """Heading -> command -> (import path of a function, typer application or click command, one line of help)."""

@@ -213,6 +213,8 @@ class Display:
             parts.append(f"{progress.replayed:,} replayed")
         if progress.forked:
             parts.append(f"{progress.forked:,} from the forked run")
+        if progress.results:
+            parts.append(f"{count(progress.results, 'result')} worked out")
         return ", ".join(parts)
 
     def _cost(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -12,13 +13,14 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from evolteacher.catalog import Catalog, Entry, Plugin
+from evolteacher.catalog import Catalog, Entry
 from evolteacher.cli.plugins_check import check
 from evolteacher.cli.plugins_new import new
 from evolteacher.cli.terminal import emit, load_catalog, plain
 from evolteacher.component import Component
 from evolteacher.errors import Unreadable, UsageError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.installed import Plugin
 from evolteacher.messages import Prompt, Reply, Role
 from evolteacher.operator import Operator
 from evolteacher.record import Instruction, Material
@@ -33,7 +35,7 @@ SAMPLES: dict[Material, str] = {"task": EXAMPLE, "snippet": "def reverse(text):\
 MOST_PROMPTS = 8
 """Prompts that are shown of an operator that asks several times."""
 
-KINDS = ("operator", "filter", "backend", "seed reader")
+KINDS = ("operator", "filter", "backend", "seed reader", "benchmark")
 
 _ITEM = re.compile(r"\s*([-*]|\d+[.)]) ")
 
@@ -51,7 +53,7 @@ app.command("check")(check)
 
 @app.callback()
 def plugins(context: typer.Context) -> None:
-    """List operators, filters, backends, seed readers and commands, and the plugins that bring them."""
+    """List operators, filters, backends, seed readers, benchmarks and commands, and the plugins that bring them."""
     if context.invoked_subcommand is not None:
         return
     catalog = load_catalog(quiet=True)
@@ -147,7 +149,11 @@ def _show(entry: Entry, *, ambiguous: bool) -> None:
         emit(Text("Options", "bold"), _options(rows), Text())
     else:
         emit(Text("It has no options."), Text())
-    emit(Text("In a recipe", "bold"), _indented(_usage(entry, written)), Text())
+    emit(
+        Text("On the command line" if cls.kind == "benchmark" else "In a recipe", "bold"),
+        _indented(_usage(entry, written)),
+        Text(),
+    )
     if issubclass(cls, Operator | Filter):
         emit(Text(_reserved(cls)))
     if issubclass(cls, Operator):
@@ -172,6 +178,8 @@ def _usage(entry: Entry, written: str) -> str:
         return f"backends:\n  evolve: {written}"
     if cls.kind == "seed reader":
         return f"seeds: {{path: FILE, reader: {written}}}"
+    if cls.kind == "benchmark":
+        return f"evolteacher decontaminate FILE --against {cls.name}{':FILE' if needed else ''}"
     lists = "operators" if issubclass(cls, Operator) else "dataset_filters"
     key = "filters" if issubclass(cls, Filter) and not issubclass(cls, DatasetFilter) else lists
     return f"{key}:\n  - {written}"
@@ -212,17 +220,29 @@ def _show_prompt(cls: type[Operator]) -> None:
 
 def _asked(operator: Operator, parent: Instruction) -> list[Prompt]:
     """Return what an operator asks, by letting it ask nobody: each question is answered by the parent's own text."""
-    prompts: list[Prompt] = []
-
-    async def ask(prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any) -> Reply:
-        prompts.append(prompt)
-        if len(prompts) > MOST_PROMPTS:
-            raise Unreadable("enough was asked")
-        return Reply(parent.text)
-
+    nobody = _Nobody(parent.text)
     with suppress(Exception):  # it may well make nothing of such answers
-        asyncio.run(operator.evolve(parent, ask))
-    return prompts[:MOST_PROMPTS]
+        asyncio.run(operator.evolve(parent, nobody))
+    return nobody.prompts[:MOST_PROMPTS]
+
+
+class _Nobody:
+    """An ``ask`` that answers every question with one text, keeps the questions, and works nothing out."""
+
+    def __init__(self, text: str) -> None:
+        self.prompts: list[Prompt] = []
+        self._text = text
+
+    async def __call__(
+        self, prompt: Prompt, *, role: Role | None = None, key: str | None = None, **sampling: Any
+    ) -> Reply:
+        self.prompts.append(prompt)
+        if len(self.prompts) > MOST_PROMPTS:
+            raise Unreadable("enough was asked")
+        return Reply(self._text)
+
+    async def once(self, what: Any, work: Callable[[], Awaitable[Any]]) -> Any:
+        raise Unreadable("nothing is worked out here")
 
 
 def _indented(text: str) -> Padding:

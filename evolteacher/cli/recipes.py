@@ -14,9 +14,9 @@ from evolteacher import yamlfile
 from evolteacher.cli.schema import write_schema
 from evolteacher.cli.terminal import command_line, emit, load_catalog, note, plain
 from evolteacher.errors import RecipeError, RunError, UsageError
-from evolteacher.recipe import is_training_only
 from evolteacher.schema import FILE
 from evolteacher.shipped import find_recipe, recipe_names
+from evolteacher.trainsection import is_training_only
 
 app = typer.Typer(
     help="List the recipes that can be run by name, or copy one to change it.",

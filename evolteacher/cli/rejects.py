@@ -113,6 +113,8 @@ def _entry(order: int, step: Step, full: bool) -> Table:
         facts.add_row("  text", show(step.evolution.child.text))
     elif step.raw:
         facts.add_row("  came back", show(step.raw))
+    if step.original is not None:
+        facts.add_row("  original", show(step.original))
     if step.response is not None:
         facts.add_row("  response", show(step.response))
     table.add_row(facts)

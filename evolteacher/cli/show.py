@@ -15,7 +15,7 @@ from evolteacher.choice import trajectory
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.rejects import Page, show_counts, show_rejected
 from evolteacher.cli.summary import add_rows, fact_table
-from evolteacher.cli.terminal import command_line, count, emit, one_line, plain, shortened
+from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, plain, shortened
 from evolteacher.errors import UsageError
 from evolteacher.history import Summary, lineage, summarise
 from evolteacher.record import Lineage, Step, Verdict
@@ -153,6 +153,12 @@ def _facts(summary: Summary) -> Table:
     if summary.forked:
         there = f", which paid ${summary.forked_cost:,.4f} for them" if summary.forked_cost is not None else ""
         facts.add_row(" forked", f"{summary.forked:,} replies taken over from another run{there}")
+    if summary.results:
+        facts.add_row(
+            " results", f"{summary.results:,} worked out without a model in {duration(summary.results_seconds)}"
+        )
+    if summary.results_forked:
+        facts.add_row(" forked", f"{count(summary.results_forked, 'result')} taken over from another run")
     if summary.cost is not None:
         rounds = ", ".join(f"round {number} ${cost:,.4f}" for number, cost in summary.round_costs.items())
         facts.add_row(" paid", f"${summary.cost:,.4f} ({rounds})")
@@ -183,11 +189,11 @@ def tree(found: Lineage, *, full: bool = False) -> Tree:
     head = Text.assemble((f"lineage {found.order}", "bold"), f"  {found.id}  {plain(found.seed.source)}")
     root = Tree(head, guide_style="dim")
     if not found.steps:
-        root.add(_version(Text("seed"), found.seed.instruction.text, found.seed.response, full))
+        root.add(_version(Text("seed"), found.seed.instruction.text, _answers(found.seed.response), full))
     branches = [root]
     for step in found.steps:
         text = step.evolution.child.text if step.evolution is not None else None
-        body = _version(_title(step), text, step.response, full, step.raw)
+        body = _version(_title(step), text, _answers(step.response, step.original), full, step.raw)
         node = branches[-1].add(body)
         if step.verdict.kept and len(branches) <= DEEPEST:
             branches.append(node)
@@ -201,6 +207,8 @@ def _title(step: Step) -> Text:
     title.append(", ").append_text(_verdict(step.verdict))
     for name, score in step.scores.items():
         title.append(f", {plain(name)} {score:g}", "cyan")
+    if step.repaired_by:
+        title.append(f", repaired by {plain(step.repaired_by)}", "yellow")
     return title
 
 
@@ -212,14 +220,20 @@ def _verdict(verdict: Verdict) -> Text:
     return Text(f"rejected {stage} by {plain(verdict.filter)}: {one_line(verdict.reason, 400)}", "red")
 
 
-def _version(title: Text, text: str | None, response: str | None, full: bool, raw: str = "") -> Group:
+def _answers(response: str | None, original: str | None = None) -> dict[str, str]:
+    """Return what is shown of a step's answers, by their headings."""
+    before = {} if original is None else {"response, before it was repaired:": original}
+    return before if response is None else {**before, "response:": response}
+
+
+def _version(title: Text, text: str | None, answers: dict[str, str], full: bool, raw: str = "") -> Group:
     parts = [title]
     if text is not None:
         parts.append(Text(_shown(text, full, 8)))
     elif raw:
         parts += [Text("what came back:", "dim"), Text(_shown(raw, full, 8))]
-    if response is not None:
-        parts += [Text("response:", "dim"), Text(_shown(response, full, 5))]
+    for heading, answer in answers.items():
+        parts += [Text(heading, "dim"), Text(_shown(answer, full, 5))]
     return Group(*parts, Text())
 
 

@@ -37,6 +37,10 @@ def show_result(result: RunResult, recipe: Recipe, rate: float | None = None) ->
     if result.forked:
         calls.append(f"{result.forked:,} from the forked run")
     facts.add_row(" calls", ", ".join(calls))
+    worked = [f"{result.results:,} worked out", f"{result.results_replayed:,} replayed"]
+    worked += [f"{result.results_forked:,} from the forked run"] if result.results_forked else []
+    if result.results + result.results_replayed + result.results_forked:
+        facts.add_row(" results", ", ".join(worked))
     if result.tokens:
         rate = rate or result.tokens / max(result.seconds, 1e-9)
         facts.add_row(" tokens", f"{result.tokens:,} generated, {rate:,.0f} a second")
@@ -68,6 +72,8 @@ def add_rows(facts: Table, summary: Summary) -> None:
         facts.add_row(" round 0 (seeds)" if round == 0 else f" round {round}", f"{kept:,} kept, {rejected:,} rejected")
     if summary.filters:
         facts.add_row(" rejected by", ", ".join(_rejects(summary)))
+    for names, number in summary.repaired.items():
+        facts.add_row(" repaired", f"{count(number, 'response')} of these rows, by {plain(names)}")
 
 
 def _rejects(summary: Summary) -> Iterator[str]:

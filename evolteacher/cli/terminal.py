@@ -105,18 +105,23 @@ def note(line: str) -> None:
 
 
 def load_catalog(*, quiet: bool = False) -> Catalog:
-    """Load what is installed; each plugin that is left out is one ``warning:`` line.
+    """Load what is installed; each plugin that is left out is one ``warning:`` line, be it now or when it is needed.
 
     Args:
-        quiet: say nothing of those, because the caller shows them.
+        quiet: say nothing of those, because the caller shows them; all are imported now.
     """
     import warnings
 
     from evolteacher.catalog import Catalog, PluginWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore" if quiet else "always", PluginWarning)
+    if not quiet:
+        warnings.simplefilter("always", PluginWarning)  # until the command ends: main() puts the filters back
         return Catalog.load()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)
+        catalog = Catalog.load()
+        catalog.entries()
+        return catalog
 
 
 def console(*, stderr: bool = False) -> Console:

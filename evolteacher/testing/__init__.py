@@ -1,7 +1,7 @@
 """The conformance suites: what a component must do so that a run neither loses, doubles nor spoils anything.
 
-There is one for operators, three for filters (of rows, of rows by way of an LLM, of whole datasets) and one for
-backends. An author inherits the checks, and pytest collects them::
+There is one for operators, three for filters (of rows, of rows by way of an LLM, of whole datasets), one for backends
+and one for benchmarks. An author inherits the checks, and pytest collects them::
 
     import pytest
     from evolteacher.testing import BackendConformance
@@ -30,6 +30,7 @@ except ModuleNotFoundError as error:
 
 from evolteacher.testing.answers import AnswerChecks
 from evolteacher.testing.batches import BatchChecks
+from evolteacher.testing.benchmarks import BenchmarkConformance
 from evolteacher.testing.company import CompanyChecks
 from evolteacher.testing.description import DescriptionChecks
 from evolteacher.testing.faults import SITUATIONS, FaultChecks
@@ -43,6 +44,7 @@ __all__ = [
     "PROMPT",
     "SITUATIONS",
     "BackendConformance",
+    "BenchmarkConformance",
     "DatasetFilterConformance",
     "Faults",
     "FilterConformance",

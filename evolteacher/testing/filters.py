@@ -11,7 +11,7 @@ import pytest
 from evolteacher.component import Component
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.record import Judgement, Record
-from evolteacher.specimens import TEXTS, Script, Trial, attempt, dataset, specimens
+from evolteacher.specimens import TEXTS, UNANSWERED, Script, Trial, attempt, dataset, specimens
 from evolteacher.testing.components import AskingChecks, ComponentChecks, Trials, missing
 from evolteacher.testing.harness import describe
 from evolteacher.testing.operators import ANSWERS
@@ -143,14 +143,15 @@ class DatasetFilterConformance(_FilterChecks):
         assert isinstance(component, DatasetFilter)
         for what, rows in self.kinds(component):
             streamed = self.selected(component, rows)
-            listed = list(component.select(list(rows)))
+            listed = list(component.compare(list(rows), list(UNANSWERED)))
             if listed != streamed:
                 self.violated(f"with {what}: of a list {listed[:5]!r}, and of a stream {streamed[:5]!r}")
 
     def test_the_earlier_row_wins(self, component: Component) -> None:
         """Of two rows that are alike the later is dropped, if either is: rows are in the order of the dataset."""
+        assert isinstance(component, DatasetFilter)
         texts = [text for text in TEXTS.values() if text.strip()]
-        rows = dataset([*texts, *texts])
+        rows = dataset([*texts, *texts], component.scored_by())
         dropped = {pair[0] for pair in self.selected(component, rows)}
         earlier: dict[tuple[str, str], Record] = {}
         for row in rows:

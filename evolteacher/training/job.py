@@ -13,10 +13,10 @@ from evolteacher.catalog import Catalog
 from evolteacher.errors import MissingExtra, RecipeError, UsageError, did_you_mean
 from evolteacher.overrides import apply_set
 from evolteacher.problems import Problems
-from evolteacher.recipe import Recipe, check_version, is_training_only
+from evolteacher.recipe import Recipe, check_version, shown_path
 from evolteacher.sections import Section
 from evolteacher.shipped import find_recipe
-from evolteacher.trainsection import Train, TrainRecipe, check_train, read_train
+from evolteacher.trainsection import Train, TrainRecipe, check_train, is_training_only, read_train
 from evolteacher.yamlfile import load
 
 STAGE = "train"
@@ -100,7 +100,7 @@ def read_recipe(
 ) -> Recipe | TrainRecipe:
     """Load a recipe of either kind; see :meth:`Training.load`."""
     path = find_recipe(recipe, catalog)
-    located = load(path, str(recipe))
+    located = load(path, shown_path(path))
     if not is_training_only(located.data):
         return Recipe.load(recipe, set=set, backend=backend, catalog=catalog)
     if backend is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
-from evolteacher.dataset import of_example
+from evolteacher.dataset import row_of
 from evolteacher.errors import UsageError
 from evolteacher.history import records, summarise
 from evolteacher.runner import DATABASE
@@ -107,7 +107,7 @@ def read_rows(source: str, section: Data | None, catalog: Catalog) -> Rows:
         if example.response is None:
             unanswered += 1
             continue
-        fields = of_example(row, example)
+        fields = row_of(row, example)
         licence = example.licence or section.licence
         rows.append(Row(example.instruction, example.response, fields["lineage"] or "", fields["round"], licence))
     if not rows and not unanswered:

@@ -1,1 +1,1 @@
-"""The operators, filters and seed readers that come with evolteacher; one file a family."""
+"""The operators, filters, seed readers and benchmarks that come with evolteacher; one file a family."""

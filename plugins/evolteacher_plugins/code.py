@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field
 
 import evolteacher as et
-from evolteacher_plugins.fenced import Block, quoted, split_fences
+from evolteacher_plugins.fenced import quoted
 from evolteacher_plugins.parsing import LANGUAGES, fault_of
 
 Code = Literal[
@@ -86,7 +86,7 @@ class CodeParses(et.TextFilter, name="code-parses"):
         Raises:
             MissingExtra: a grammar is needed and not installed.
         """
-        _, blocks = split_fences(text)
+        _, blocks = et.split_fences(text)
         if not blocks:
             return self._reject_bare(text)
         left = self.characters
@@ -102,15 +102,15 @@ class CodeParses(et.TextFilter, name="code-parses"):
         if not self.bare or len(text) > self.characters or _PROSE.search(text):
             return None
         code = "\n".join(takewhile(lambda line: not _OUTPUT.match(line), text.split("\n")))
-        reason = self._reject_block(Block("", code, 1))
+        reason = self._reject_block(et.Block("", code, 1))
         # A last paragraph without a sign of code is what the program prints.
         body, _, end = code.rstrip().rpartition("\n\n")
         if reason and body and not _CODE_SIGNS.search(end):
-            return self._reject_block(Block("", body, 1))
+            return self._reject_block(et.Block("", body, 1))
         return reason
 
-    def _reject_block(self, block: Block) -> str | None:
-        language = LANGUAGES.get(block.language, "") if block.language else _guess(block.code)
+    def _reject_block(self, block: et.Block) -> str | None:
+        language = language_of(block)
         if language not in self.languages:
             return None
         fault = fault_of(language, block.code)
@@ -119,6 +119,18 @@ class CodeParses(et.TextFilter, name="code-parses"):
         lines = block.code.split("\n")
         line = lines[min(fault.line, len(lines)) - 1]
         return f"its {language} does not parse: {fault.what}, line {block.line + fault.line - 1}: {quoted(line)}"
+
+
+def language_of(block: et.Block) -> str:
+    """Return the language that a block's fence names, or that its code shows; nothing where it is none that we know."""
+    return LANGUAGES.get(block.language, "") if block.language else _guess(block.code)
+
+
+def language_in(text: str) -> str:
+    """Return the programming language of a text: of its first block of a known one, or that bare code shows."""
+    _, blocks = et.split_fences(text)
+    found = map(language_of, blocks) if blocks else ["" if _PROSE.search(text) else _guess(text)]
+    return next(filter(None, found), "")
 
 
 def _guess(code: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 import evolteacher as et
-from evolteacher_plugins.fenced import quoted, split_fences
+from evolteacher_plugins.fenced import quoted
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _MOST = 20_000
@@ -44,7 +44,7 @@ class AnswerLeaked(et.ResponseFilter, name="answer-leaked"):
 
     def reject(self, record: et.Record) -> str | None:
         """Look for the answer's runs of tokens in the instruction."""
-        prose, blocks = split_fences(record.response)
+        prose, blocks = et.split_fences(record.response)
         answer = _TOKEN.findall("\n".join(block.code for block in blocks)) or _TOKEN.findall(prose)
         answer = answer[:_MOST]
         if len(answer) < max(self.tokens, self.run):

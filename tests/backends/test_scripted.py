@@ -283,10 +283,11 @@ class TestRun:
         texts(Scripted(run=run / "run.db"), request("prompt 1"))
         assert (run / "run.db").read_bytes() == before
 
-    def test_a_run_from_before_scores_is_replayed_too(self, run):
+    @pytest.mark.parametrize("version", [1, 2])
+    def test_a_run_of_an_earlier_version_is_replayed_too(self, run, version):
         found = texts(Scripted(run=run), request("prompt 1"))
         with Store(run / "run.db") as store:
-            store.set_meta("schema", 1)
+            store.set_meta("schema", version)
         assert texts(Scripted(run=run), request("prompt 1")) == found
 
     def test_what_is_no_run(self, tmp_path):

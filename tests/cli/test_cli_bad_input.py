@@ -82,6 +82,22 @@ def test_a_recipe_that_is_not_there(cli):
     cli("run", ".").refused(2, "this is a folder")
 
 
+def test_a_seed_file_that_is_not_there_is_named_with_the_line_or_the_option(cli, folder):
+    (folder / "seeds.jsonl").rename(folder / "tasks.jsonl")
+    cli("run", "recipe.yaml").refused(2, "error: recipe.yaml:3: seeds.path: ", "seeds.jsonl: there is no such file")
+    text = RECIPE.replace("seeds: seeds.jsonl", "seeds:\n  limit: 3\n  path: taskz.jsonl\n  reader: jsonl")
+    (folder / "recipe.yaml").write_text(text)
+    words = ("error: recipe.yaml:5: seeds.path: ", "there is no such file. Did you mean 'tasks.jsonl'?")
+    cli("run", "recipe.yaml").refused(2, *words)
+    option = "seeds.path=gone.jsonl"
+    cli("run", "recipe.yaml", "--set", option).refused(2, "error: --set seeds.path: seeds.path: ", "gone.jsonl: there")
+    (folder / "tasks.jsonl").write_text('{"instruction": 7}\n')
+    changes = ["--set", "seeds.path=tasks.jsonl", "--set", "seeds.on_bad_row=fail"]
+    result = cli("run", "recipe.yaml", *changes)
+    result.refused(2, "tasks.jsonl:1: ")
+    assert "seeds.path: " not in result.err
+
+
 OPTIONS = {
     "set without =": (["--set", "rounds"], ["--set rounds: write key=value"]),
     "set with a wrong key": (

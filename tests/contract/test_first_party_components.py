@@ -17,12 +17,14 @@ OPTIONS = {
     "template": {"template": "Make this task harder:\n{{ instruction }}\n\n<harder>"},
     "forbidden": {"words": ["lorem"]},
     "length": {"max_words": 2_000},
+    "cap": {"per": "language", "most": 5},
+    "deita": {"most": 12},
 }
 """Name -> options, of those that have required ones."""
 
 
 def test_the_catalog_holds_what_is_meant_to_be_checked():
-    assert (len(OPERATORS), len(ROWS), len(JUDGES), len(DATASET)) == (16, 19, 5, 0)
+    assert (len(OPERATORS), len(ROWS), len(JUDGES), len(DATASET)) == (16, 19, 5, 4)
     assert len(ROWS) + len(JUDGES) + len(DATASET) == len(FILTERS)
 
 
@@ -47,10 +49,8 @@ class TestJudges(JudgeConformance):
         return FILTERS[request.param](**OPTIONS.get(request.param, {}))
 
 
-if DATASET:
-
-    @pytest.mark.parametrize("filter", DATASET, indirect=True)
-    class TestDatasetFilters(DatasetFilterConformance):
-        @pytest.fixture
-        def filter(self, request):
-            return FILTERS[request.param](**OPTIONS.get(request.param, {}))
+@pytest.mark.parametrize("filter", DATASET, indirect=True)
+class TestDatasetFilters(DatasetFilterConformance):
+    @pytest.fixture
+    def filter(self, request):
+        return FILTERS[request.param](**OPTIONS.get(request.param, {}))

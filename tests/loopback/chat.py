@@ -114,6 +114,25 @@ class Completion:
     tokens: int
 
 
+def echo(settings: Settings, where: str, authorization: str) -> str:
+    """Return what a hostile provider adds to an answer, or to the message of an error."""
+    if settings.echo_key == "escaped":
+        return f"{authorization} {escaped(authorization)}"
+    return authorization if settings.echo_key == where else ""
+
+
+def escaped(text: str) -> str:
+    """Write each character as an escape of JSON."""
+    return "".join(f"\\u{ord(char):04x}" for char in text)
+
+
+def escape(data: bytes, settings: Settings, authorization: str) -> bytes:
+    """Write the header in a body of JSON in escapes, where a hostile provider does so."""
+    if settings.echo_key != "escaped" or not authorization:
+        return data
+    return data.replace(authorization.encode(), escaped(authorization).encode())
+
+
 def complete(chat: Chat, settings: Settings, authorization: str = "") -> Completion:
     """Answer; the same chat under the same settings always gets the same answer."""
     words = hashlib.shake_128(chat.digest).digest(settings.answer_words)
@@ -122,8 +141,8 @@ def complete(chat: Chat, settings: Settings, authorization: str = "") -> Complet
     if "{last}" in text:
         last = MARKER.sub("", chat.last)
         text = text.replace("{last}", last[: settings.answer_last])
-    if settings.echo_key == "answer":
-        text = f"{text} {authorization}"
+    if echoed := echo(settings, "answer", authorization):
+        text = f"{text} {echoed}"
     tokens = len(text) // 4 + 1
     if chat.max_tokens is not None and tokens > chat.max_tokens:
         return Completion(text[: 4 * chat.max_tokens], "length", chat.max_tokens)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from loopback.chance import Draw
-from loopback.chat import MARKER
+from loopback.chat import MARKER, echo, escape
 from loopback.limiter import retry_after
 from loopback.settings import At, Settings
 from loopback.wire import Answer, response
@@ -194,7 +194,8 @@ def known_fault(name: str) -> bool:
 
 def error_answer(error: Error, settings: Settings, headers: bytes = b"", authorization: str = "") -> bytes:
     """Return the whole response of an error."""
-    return response(error.status, error.body(authorization if settings.echo_key == "error" else ""), headers)
+    body = escape(error.body(echo(settings, "error", authorization)), settings, authorization)
+    return response(error.status, body, headers)
 
 
 def misbehave(hit: Hit, good: bytes, headers: bytes, settings: Settings, draw: Draw, authorization: str) -> Answer:

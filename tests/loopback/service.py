@@ -154,7 +154,7 @@ class Service:
         self.counters.accepted()
         draw = Draw(settings.seed, chat.digest, nth)
         hit = self._plan.chat(chat.last, chat.digest, draw)
-        good = chats.body(chat, completion)
+        good = chats.escape(chats.body(chat, completion), settings, authorization)
         in_turn = Draw(settings.seed, b"", self.counters.chats) if settings.latency_in_turn else draw
         delay = latency(settings.latency, settings.latency_sigma, in_turn)
         if hit is not None:

@@ -83,7 +83,8 @@ class Settings:
         key: the one API key; None lets everybody in.
         models: the models there are; None knows every model (and lists ``loopback``).
         context: tokens of the context window (prompt and ``max_tokens`` together); None for no end.
-        echo_key: a hostile provider: the Authorization header comes back in the answer's text, or in error messages.
+        echo_key: a hostile provider: the Authorization header comes back in the answer's text, or in error messages;
+            ``escaped``: in both, written in escapes of JSON, of which every other one is left when the JSON is read.
 
     What it answers:
         answer: the text; ``{digest}``, ``{words}`` and ``{last}`` are replaced.
@@ -131,7 +132,7 @@ class Settings:
     key: str | None = None
     models: tuple[str, ...] | None = None
     context: int | None = None
-    echo_key: Literal["answer", "error"] | None = None
+    echo_key: Literal["answer", "error", "escaped"] | None = None
 
     answer: str = "Write a Python function task_{digest} that handles {words}."
     answer_words: int = 12
@@ -205,7 +206,7 @@ class Settings:
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "retry_after": get_args(RetryAfter),
     "limiter": ("sliding", "bucket"),
-    "echo_key": (None, "answer", "error"),
+    "echo_key": (None, "answer", "error", "escaped"),
     "tokens_counted": ("reserved", "used"),
     "batch_outcomes": ("completed", "failed", "expired"),
 }

@@ -240,6 +240,13 @@ def test_a_provider_that_echoes_the_key(provider):
         assert "sk-secret" in ask(provider, f"[[fault:{name}]]", key="sk-secret").error["message"]
     assert "sk-other" in ask(provider, "hello", key="sk-other").error["message"]
     assert "sk-secret" not in ask(provider, "hello", key="sk-secret").body.decode()
+    provider.configure(echo_key="escaped")
+    escapes = "".join(f"\\u{ord(char):04x}" for char in "sk-secret")
+    for text, message in (("hello", False), ("[[fault:500]]", True)):
+        answer = ask(provider, text, key="sk-secret")
+        read = answer.error["message"] if message else answer.text
+        assert "sk-secret" in read and escapes in read
+        assert "sk-secret" not in answer.body.decode() and escapes in answer.body.decode()
 
 
 @pytest.mark.parametrize(

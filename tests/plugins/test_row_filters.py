@@ -15,7 +15,7 @@ from pydantic import ValidationError
 import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.errors import UsageError
-from evolteacher_plugins.fenced import quoted, split_fences
+from evolteacher_plugins.fenced import quoted
 from evolteacher_plugins.language import CODES
 
 CATALOG = Catalog.load()
@@ -344,7 +344,7 @@ def test_each_gives_the_same_one_line_reason_or_none_for_any_text(text, name):
 
 
 def test_a_fence_is_closed_by_its_own_kind_alone():
-    prose, blocks = split_fences("a\n~~~~ Python x\n```\n~~~\n  b\n~~~~\nc\n```\nd")
+    prose, blocks = et.split_fences("a\n~~~~ Python x\n```\n~~~\n  b\n~~~~\nc\n```\nd")
     assert prose == "a\nc"
     assert [(block.language, block.code, block.line) for block in blocks] == [
         ("python", "```\n~~~\n  b", 3),
