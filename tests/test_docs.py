@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
@@ -26,9 +27,18 @@ from evolteacher.shapes import FORMATS
 from evolteacher.testing import SITUATIONS
 from evolteacher.testing.components import Trials
 from evolteacher.testing.promises import Promises
+from evolteacher.trainsection import Train
 
 ROOT = Path(__file__).parents[1]
-PAGES = ("README.md", "docs/cli.md", "docs/operators.md", "docs/plugins.md", "docs/recipes.md", "docs/vllm.md")
+PAGES = (
+    "README.md",
+    "docs/cli.md",
+    "docs/operators.md",
+    "docs/plugins.md",
+    "docs/recipes.md",
+    "docs/training.md",
+    "docs/vllm.md",
+)
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,14 @@ class Story:
 
 @pytest.mark.parametrize(
     ("page", "least"),
-    [("README.md", 3), ("docs/cli.md", 5), ("docs/operators.md", 6), ("docs/plugins.md", 14), ("docs/recipes.md", 6)],
+    [
+        ("README.md", 3),
+        ("docs/cli.md", 5),
+        ("docs/operators.md", 6),
+        ("docs/plugins.md", 14),
+        ("docs/recipes.md", 6),
+        ("docs/training.md", 3),
+    ],
 )
 def test_every_block_of_the_page_runs(page, least, tmp_path):
     story = Story(tmp_path)
@@ -329,8 +346,8 @@ def keys(model, prefix=""):
             inner = field.annotation
             if inner == Recipe.model_fields["choose"].annotation:
                 found.update(keys(Bandit, f"{prefix}{name}.bandit."))
-            if inner == Budget | None:
-                inner = Budget
+            if inner in (Budget | None, Train | None):
+                inner = next(part for part in get_args(inner) if part is not type(None))
             if isinstance(inner, type) and issubclass(inner, Section | Limits | Budget):
                 found.update(keys(inner, f"{prefix}{name}."))
     return found
