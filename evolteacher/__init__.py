@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from evolteacher.messages import Message, Prompt, RateLimits, Reply, Request, Role, Sampling, Usage
     from evolteacher.money import FREE, Price
     from evolteacher.operator import Ask, Operator, Prepared
+    from evolteacher.promptform import PromptForm
     from evolteacher.reading import read_rewritten
     from evolteacher.recipe import Recipe
     from evolteacher.record import (
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
     from evolteacher.seeds import Row, SeedReader
     from evolteacher.sieve import PruneReport, prune
+    from evolteacher.training.job import Training
+    from evolteacher.training.trainer import TrainResult, train
 
 __version__ = "0.1.0"
 
@@ -86,6 +89,7 @@ __all__ = [
     "Price",
     "Problem",
     "Prompt",
+    "PromptForm",
     "PruneReport",
     "RateLimits",
     "Recipe",
@@ -107,6 +111,8 @@ __all__ = [
     "SeedReader",
     "Step",
     "TextFilter",
+    "TrainResult",
+    "Training",
     "Usage",
     "Verdict",
     "Workload",
@@ -134,6 +140,7 @@ __all__ = [
     "run",
     "secret_name",
     "split_fences",
+    "train",
 ]
 
 _MODULES = {
@@ -160,6 +167,7 @@ _MODULES = {
     "messages": ("Message", "Prompt", "RateLimits", "Reply", "Request", "Role", "Sampling", "Usage"),
     "money": ("FREE", "Price"),
     "operator": ("Ask", "Operator", "Prepared"),
+    "promptform": ("PromptForm",),
     "reading": ("read_rewritten",),
     "recipe": ("Recipe",),
     "record": (
@@ -179,6 +187,8 @@ _MODULES = {
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),
     "seeds": ("Row", "SeedReader"),
     "sieve": ("PruneReport", "prune"),
+    "training.job": ("Training",),
+    "training.trainer": ("TrainResult", "train"),
 }
 _HOME = {name: module for module, names in _MODULES.items() for name in names}
 

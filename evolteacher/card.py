@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evolteacher import __version__
 from evolteacher.history import Summary
+from evolteacher.markdown import cell, fenced, table
 from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
 from evolteacher.yamlfile import dump
@@ -46,7 +46,7 @@ def dataset_card(
     rounds = range(recipe.rounds + 1)
     parts.append("## Rows by round\n")
     parts.append(
-        _table(
+        table(
             ("round", "rows", "rejected"),
             [(_round(n), f"{summary.kept.get(n, 0):,}", f"{summary.rejected.get(n, 0):,}") for n in rounds],
         )
@@ -54,21 +54,21 @@ def dataset_card(
     parts.append("## Rejects by filter\n")
     if summary.filters:
         rows = [(f"`{name}`", stage, f"{count:,}") for (stage, name), count in summary.filters.items()]
-        parts.append(_table(("filter", "looked at", "rejected"), rows))
+        parts.append(table(("filter", "looked at", "rejected"), rows))
     else:
         parts.append("Nothing was rejected.\n")
     for names, number in summary.repaired.items():
         was = "was" if number == 1 else "were"
-        parts.append(f"{_count(number, 'response')} of these rows {was} repaired by {_cell(names)}.\n")
+        parts.append(f"{_count(number, 'response')} of these rows {was} repaired by {cell(names)}.\n")
     parts.append("## Operators\n")
     operators = [(f"`{name}`", f"{tried:,}", f"{kept:,}") for name, (tried, kept) in summary.operators.items()]
-    parts.append(_table(("operator", "tried", "kept"), operators))
+    parts.append(table(("operator", "tried", "kept"), operators))
     parts.append("## Models\n")
     models = [
         (f"`{key}`", model or "?", f"{calls:,}", f"{prompt:,}", f"{completion:,}")
         for (key, model), (calls, prompt, completion) in summary.calls.items()
     ]
-    parts.append(_table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
+    parts.append(table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
     if summary.cost is not None:
         parts.append(f"The calls cost ${summary.cost:,.4f}.\n")
     if summary.forked:
@@ -80,16 +80,17 @@ def dataset_card(
         for plugin in plugins
     ]:
         parts.append("## Plugins\n")
-        parts.append(_table(("plugin", "version", "used here"), made))
+        parts.append(table(("plugin", "version", "used here"), made))
     parts.append("## Licence\n")
     parts.append(_licence(summary.licences))
-    parts.append(f"## Recipe\n\n{_code(dump(_public(recipe)))}")
+    parts.append(f"## Recipe\n\n{fenced(dump(_public(recipe)), 'yaml')}")
     return "\n".join(parts)
 
 
 def _public(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe without the place of the seeds on this machine: cards are published."""
     plain = recipe.to_plain()
+    del plain["train"]  # what is tuned on the dataset is no part of it
     path = recipe.seeds.path
     plain["seeds"]["path"] = os.path.basename(path) if os.path.isabs(os.path.expanduser(path)) else path
     return plain
@@ -105,31 +106,11 @@ def _licence(licences: Mapping[str, int]) -> str:
             "No licence of the seeds is known (rows name it, or `seeds.licence` in the recipe). What holds for them, "
             "and the terms of the models above, hold for this dataset too: check both before you publish it.\n"
         )
-    named = _table(
+    named = table(
         ("licence of the seed", "seeds"), [(name or "unknown", f"{count:,}") for name, count in licences.items()]
     )
     return f"{named}\nThe terms of the models above hold too: check both before you publish this dataset.\n"
 
 
-def _table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
-    lines = [list(head)]
-    lines.append(["---"] * len(lines[0]))
-    lines += [list(row) for row in rows]
-    return "\n".join(f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines) + "\n"
-
-
-def _cell(value: object) -> str:
-    # A licence is text from the source: it may hold anything.
-    text = " ".join(str(value).split())
-    return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
-
-
 def _count(number: int, one: str, many: str = "") -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _code(text: str) -> str:
-    """Fence YAML with more backticks than any run of them inside it, such as in a template."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}yaml\n{text}{fence}\n"

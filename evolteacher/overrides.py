@@ -42,6 +42,8 @@ def apply_set(located: Located, change: str, catalog: Catalog) -> None:
     if keys in (["seeds"], ["seeds", "path"]) and isinstance(value, str):
         value = _from_here(value)
         _forget_licence(located.data)
+    if keys in (["train", "data"], ["train", "data", "path"]) and isinstance(value, str):
+        value = _from_here(value)
     path = _Walk(located.data, catalog, option).put(keys, value)
     located.override(path, option)
 

@@ -27,6 +27,7 @@ from evolteacher.problems import Problems, shown
 from evolteacher.record import SEED_OPERATOR, Material
 from evolteacher.sections import SamplingSection, Section, Seeds
 from evolteacher.seeds import SeedReader
+from evolteacher.trainsection import Train, check_train, only_trains, read_train
 from evolteacher.use import Use, UseReader, is_label
 from evolteacher.yamlfile import Located, load, plain_data
 
@@ -74,6 +75,7 @@ class Recipe(Section):
     export: tuple[Export, ...] | None = Field(
         None, strict=False, description="Formats to write; by default all that can be."
     )
+    train: Train | None = Field(None, description="How a model is tuned on the dataset, once the run is finished.")
     origin: Path | None = Field(None, exclude=True)
     seeds_place: str = Field("recipe", exclude=True)
     _catalog: Catalog = PrivateAttr()
@@ -114,7 +116,7 @@ class Recipe(Section):
 
         catalog = catalog or Catalog.load()
         path = find_recipe(recipe, catalog)
-        return cls._build(load(path, _shown(path)), path, catalog, set, backend)
+        return cls._build(load(path, shown_path(path)), path, catalog, set, backend)
 
     @classmethod
     def from_dict(
@@ -133,7 +135,7 @@ class Recipe(Section):
         cls, located: Located, path: Path | None, catalog: Catalog, changes: Iterable[str], backend: str | None
     ) -> Recipe:
         problems = Problems(located)
-        _check_version(problems)
+        check_version(problems)
         for change in changes:
             try:
                 apply_set(located, change, catalog)
@@ -141,6 +143,7 @@ class Recipe(Section):
                 problems.lines.extend(error.problems)
         if backend is not None:
             apply_backend(located, backend, catalog)
+        only_trains(problems)
         data = _known(problems)
         specs = data.get("backends")
         reader = UseReader(catalog, problems, [*ROLES, *(specs if isinstance(specs, dict) else ())])
@@ -150,6 +153,8 @@ class Recipe(Section):
         data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
         if "seeds" in data:
             data["seeds"] = _seeds(data["seeds"], reader)
+        if "train" in data:
+            data["train"] = read_train(data["train"], problems)
         data["origin"], data["seeds_place"] = path, located.where(("seeds", "path"))
         try:
             recipe = cls.model_validate(data)
@@ -157,6 +162,8 @@ class Recipe(Section):
             problems.add_invalid((), error, cls, "a recipe", located.data)
             recipe = None
         _check_sense(data, recipe, problems)
+        if recipe is not None and recipe.train is not None:
+            check_train(recipe.train, problems)
         if recipe is not None and recipe.operators:
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
@@ -232,6 +239,7 @@ class Recipe(Section):
             "export",
             "evolteacher",
             "seeds",
+            "train",
         }
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
         plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}
@@ -245,7 +253,7 @@ _SPECIAL = {"origin", "seeds_place", "backend_keys"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
-def _check_version(problems: Problems) -> None:
+def check_version(problems: Problems) -> None:
     """Stop where the rest cannot be understood: no mapping, or another version of the language."""
     data = problems.located.data
     if not isinstance(data, dict):
@@ -380,7 +388,8 @@ def _check_backend_names(data: Mapping[str, Any], problems: Problems) -> None:
             problems.add(("backends", name), message)
 
 
-def _shown(path: Path) -> str:
+def shown_path(path: Path) -> str:
+    """Return a path as errors name it: below the working directory without that."""
     try:
         return str(path.relative_to(Path.cwd()))
     except ValueError:

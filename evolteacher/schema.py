@@ -21,6 +21,7 @@ from evolteacher.operator import Operator
 from evolteacher.recipe import Recipe
 from evolteacher.sections import Section, Seeds
 from evolteacher.seeds import SeedReader
+from evolteacher.trainsection import TrainRecipe
 
 FILE = "recipe.schema.json"
 """The name that recipes refer to the schema by, beside them: ``# yaml-language-server: $schema=recipe.schema.json``."""
@@ -49,13 +50,16 @@ def recipe_schema(catalog: Catalog) -> Schema:
     properties["dataset_filters"] = _list(whole, definitions, "What prunes the finished dataset, in this order.")
     properties["backends"] = _backends(catalog, definitions)
     properties["seeds"] = _seeds(catalog, definitions)
+    evolving = [name for name in schema["required"] if name not in ("evolteacher", "name")]
+    only_evolving = [name for name in properties if name not in TrainRecipe.model_fields]
     order = [name for name in Recipe.model_fields if name in properties]
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "evolteacher recipe",
         "type": "object",
         "additionalProperties": False,
-        "required": schema["required"],
+        "required": ["evolteacher", "name"],
+        "anyOf": [{"required": evolving}, {"required": ["train"], "properties": dict.fromkeys(only_evolving, False)}],
         "properties": {name: properties[name] for name in order},
         "$defs": dict(sorted(definitions.items())),
     }

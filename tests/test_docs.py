@@ -10,6 +10,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
@@ -27,6 +28,7 @@ from evolteacher.shapes import FORMATS
 from evolteacher.testing import SITUATIONS
 from evolteacher.testing.components import Trials
 from evolteacher.testing.promises import Promises
+from evolteacher.trainsection import Train
 
 ROOT = Path(__file__).parents[1]
 PAGES = (
@@ -36,6 +38,7 @@ PAGES = (
     "docs/plugins.md",
     "docs/recipes.md",
     "docs/sandbox.md",
+    "docs/training.md",
     "docs/vllm.md",
 )
 
@@ -146,6 +149,7 @@ class Story:
         ("docs/plugins.md", 14),
         ("docs/recipes.md", 6),
         ("docs/sandbox.md", 2),
+        ("docs/training.md", 3),
     ],
 )
 def test_every_block_of_the_page_runs(page, least, tmp_path, monkeypatch, capfd):
@@ -361,8 +365,8 @@ def keys(model, prefix=""):
             inner = field.annotation
             if inner == Recipe.model_fields["choose"].annotation:
                 found.update(keys(Bandit, f"{prefix}{name}.bandit."))
-            if inner == Budget | None:
-                inner = Budget
+            if inner in (Budget | None, Train | None):
+                inner = next(part for part in get_args(inner) if part is not type(None))
             if isinstance(inner, type) and issubclass(inner, Section | Limits | Budget):
                 found.update(keys(inner, f"{prefix}{name}."))
     return found
@@ -446,7 +450,7 @@ def test_the_parser_sees_every_fence():
 def test_the_page_about_filters_names_each_with_its_options_and_its_recipe_loads():
     row_filters = [e for e in Catalog.load().entries("filter") if not issubclass(e.cls, et.DatasetFilter)]
     judges = [e.cls for e in row_filters if e.plugin.name == "judges"]
-    assert (len(row_filters), len(judges)) == (24, 4)
+    assert (len(row_filters), len(judges)) == (25, 4)
     for cls in (e.cls for e in row_filters):
         page = read("docs/judges.md" if cls in judges else "docs/filters.md")
         for word in (cls.name, *cls.model_fields):

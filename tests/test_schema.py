@@ -41,6 +41,7 @@ GOOD = {
     "concurrency": 3,
     "limits": {"requests_per_minute": 12.5, "retries": 0},
     "export": ["evol", "jsonl"],
+    "train": {"model": "x/y", "data": {"path": "x.jsonl"}, "method": "lora", "sft": {"learning_rate": 0.1}},
 }
 
 
@@ -115,6 +116,9 @@ WRONG = {
     "top_p of 2": put(["sampling", "top_p"], 2),
     "unknown sampling": put(["sampling", "judge", "top_k"], 2),
     "unknown limit": put(["limits", "requests"], 2),
+    "unknown training": put(["train"], {"model": "x", "methd": "lora"}),
+    "training of a wrong kind": put(["train"], {"model": "x", "method": "lorra"}),
+    "training without a model": put(["train"], {"method": "lora"}),
     "unknown export": put(["export"], ["evl"]),
 }
 
@@ -125,13 +129,20 @@ def test_what_an_editor_should_mark(accepts, catalog, name):
     assert not accepts(WRONG[name])
 
 
+def test_a_recipe_that_only_trains_takes_nothing_of_one_that_evolves(accepts):
+    training = {key: GOOD[key] for key in ("evolteacher", "name", "seed", "train")}
+    assert accepts(training)
+    assert not accepts({**training, "operators": GOOD["operators"]})
+    assert not accepts({**training, "rounds": 2})
+
+
 def test_a_path_alone_is_seeds(accepts):
     assert accepts(put(["seeds"], "x.jsonl"))
 
 
 def test_shipped_recipes_fit_and_name_the_schema(accepts):
     paths = sorted(shipped_folder().glob("*.yaml"))
-    assert len(paths) == 9
+    assert len(paths) == 12
     for path in paths:
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first == f"# yaml-language-server: $schema={FILE}"

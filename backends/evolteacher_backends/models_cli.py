@@ -61,6 +61,28 @@ def remove(name: Name) -> None:
 
 
 @app.command()
+def checkpoint(
+    name: Annotated[
+        str, typer.Argument(help="A known name, hf:owner/repo/file.gguf, or a .gguf file.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.", show_default=False)],
+) -> None:
+    """Make a model into a checkpoint folder that can be trained, fetching it first; needs no hub.
+
+    Its weights are what the file holds: those of a quantised file stay as coarse as they were.
+    """
+    from evolteacher_backends.dequantised import make_checkpoint
+    from evolteacher_backends.known_models.fetching import fetch as fetch_model
+
+    found = find_model(name)
+    file = found if isinstance(found, Path) else fetch_model(found)
+    if not file.is_file():
+        raise UsageError(f"{file}: there is no such file")
+    make_checkpoint(file, out)
+    typer.echo(out)
+
+
+@app.command()
 def path(name: Name) -> None:
     """Print where a fetched model lies; exit code 1 when it is not there."""
     model = _model(name)

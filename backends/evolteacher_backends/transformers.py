@@ -15,6 +15,7 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.batching import Generator, Job, Worker, out_of_memory, release_memory
 from evolteacher_backends.checkpoint import contents
+from evolteacher_backends.quiet import quiet
 
 ALPACA_PREFACE = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request."
@@ -140,7 +141,7 @@ class Transformers(et.Backend, name="transformers"):
                 )
         if self.gguf_file is not None:
             options["gguf_file"] = self.gguf_file
-        with _quiet(), self._explained():
+        with quiet(), self._explained():
             self._tokenizer = transformers.AutoTokenizer.from_pretrained(name, **options)
             dtype = "float32" if self.dtype == "auto" and device.startswith("cpu") else self.dtype
             model = transformers.AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **options)
@@ -234,20 +235,6 @@ def _end_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
     told = getattr(model.generation_config, "eos_token_id", None)
     listed = told if isinstance(told, list) else [told]
     return frozenset(int(token) for token in [*listed, tokenizer.eos_token_id] if token is not None)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' bars for reading weights off the terminal, where a run draws its own."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -29,6 +29,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "export": ("evolteacher.cli.export:export", "Write a run's dataset in another format."),
     },
+    "Train a model on it": {
+        "train": ("evolteacher.cli.train:train", "Tune a model as a recipe says, or go on with a training."),
+    },
     "Recipes": {
         "recipes": ("evolteacher.cli.recipes:app", "List the recipes that ship, and copy one to change it."),
         "validate": ("evolteacher.cli.validate:validate", "Check a recipe without running it."),

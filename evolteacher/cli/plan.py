@@ -10,11 +10,13 @@ from rich.text import Text
 
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.terminal import complain, count, duration, emit, load_catalog, plain, usd
+from evolteacher.cli.training_plan import show_training
 from evolteacher.errors import UsageError
 from evolteacher.plan import MEASURED_FROM, Plan, make_plan
 from evolteacher.recipe import Recipe
 from evolteacher.runner import DATABASE, check_experiment
 from evolteacher.store import Store
+from evolteacher.training.job import Training, read_recipe
 
 
 def plan(
@@ -31,7 +33,10 @@ def plan(
     used. Low dollars are for answers of half that length, high ones for twice it (two standard errors, if measured).
     """
     catalog = load_catalog()
-    loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
+    loaded = read_recipe(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
+    if not isinstance(loaded, Recipe):
+        show_training(Training.of_recipe(loaded), catalog)
+        return
     folder = out if out is not None else Path("runs") / loaded.name
     with ExitStack() as stack:
         store = None
@@ -44,6 +49,8 @@ def plan(
                 store = None
         made = make_plan(loaded, catalog, store)
     _show(made, loaded, folder if store is not None else None)
+    if loaded.train is not None:
+        show_training(Training.of_run(loaded, folder), catalog)
 
 
 def _show(made: Plan, recipe: Recipe, folder: Path | None) -> None:

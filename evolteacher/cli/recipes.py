@@ -16,6 +16,7 @@ from evolteacher.cli.terminal import command_line, emit, load_catalog, note, pla
 from evolteacher.errors import RecipeError, RunError, UsageError
 from evolteacher.schema import FILE
 from evolteacher.shipped import find_recipe, recipe_names
+from evolteacher.trainsection import is_training_only
 
 app = typer.Typer(
     help="List the recipes that can be run by name, or copy one to change it.",
@@ -42,7 +43,7 @@ def recipes(context: typer.Context) -> None:
     example = "quickstart" if "quickstart" in found else next(iter(found), "NAME")
     emit(
         Text(
-            f"Run one: {command_line('run', example)}\n"
+            f"Run one: {command_line('run', example)} (those called train-… : {command_line('train', 'NAME')})\n"
             f"Copy one to change it: {command_line('recipes', 'copy', example)}"
         )
     )
@@ -74,7 +75,8 @@ def copy(
     for _, new in copies:
         note(f"written: {new}")
     note(f"written: {target.parent / FILE} (for editors)")
-    note(f"run it: {command_line('run', str(target))}")
+    verb = "train" if is_training_only(yamlfile.load(target).data) else "run"
+    note(f"{verb} it: {command_line(verb, str(target))}")
 
 
 def _description(path: Path) -> str:
@@ -86,9 +88,11 @@ def _description(path: Path) -> str:
 
 
 def _seeds(path: Path) -> list[Path]:
-    """Return the seed file, or the files of the folder, that a recipe refers to; none where they lie elsewhere."""
+    """Return the file (or a folder's files) of seeds or data that a recipe refers to; none that lie elsewhere."""
     data: Any = yamlfile.load(path).data
     section = data.get("seeds") if isinstance(data, dict) else None
+    if is_training_only(data) and isinstance(data["train"], dict):
+        section = data["train"].get("data")
     written = section.get("path") if isinstance(section, dict) else section
     if not isinstance(written, str):
         return []

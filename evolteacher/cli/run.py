@@ -18,10 +18,12 @@ from evolteacher.cli.display import Display
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.summary import show_result
 from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
+from evolteacher.cli.train import carry_out as train
 from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.runner import RunResult, arun
+from evolteacher.training.job import Training
 
 
 def run(
@@ -48,7 +50,13 @@ def run(
     folder = out if out is not None else Path("runs") / loaded.name
     kept = [change for change in changes or [] if not change.startswith("budget")]
     with_more = resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork)
+    if loaded.train is None:
+        carry_out(loaded, folder, catalog, resume, with_more, fork)
+        return
+    training = Training.of_run(loaded, folder)
+    training.check_extra()  # before anything is paid for
     carry_out(loaded, folder, catalog, resume, with_more, fork)
+    train(training, training.folder, catalog, resume)
 
 
 def carry_out(

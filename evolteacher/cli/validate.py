@@ -10,12 +10,18 @@ from evolteacher.outputs import exports
 from evolteacher.recipe import Recipe
 from evolteacher.seeds import SeedReader
 from evolteacher.sources import reader_for
+from evolteacher.training.job import Training, read_recipe
 
 
 def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName = None) -> None:
     """Check a recipe against what is installed: keys, types, components, options. Nothing is asked or written."""
     catalog = load_catalog()
-    loaded = Recipe.load(recipe, set=changes or [], backend=backend, catalog=catalog)
+    loaded = read_recipe(recipe, set=changes or [], backend=backend, catalog=catalog)
+    if not isinstance(loaded, Recipe):
+        training = Training.of_recipe(loaded)
+        _check_training(training)
+        print(plain(f"{recipe}: valid (tunes {training.train.model}, {training.train.method}, on {training.data})"))
+        return
     exports(loaded, lambda line: None)
     source = loaded.seeds_source()
     reader: SeedReader | None = loaded.seeds.reader.component if loaded.seeds.reader is not None else None
@@ -23,10 +29,26 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
         reader_for(catalog, source)
     if ":" not in source.split("/")[0] and not Path(source).exists():
         complain("warning", f"the seeds are not there: {source}")
+    if loaded.train is not None:
+        _check_training(Training.of_run(loaded, Path("runs") / loaded.name))
     parts = [
         count(loaded.rounds, "round"),
         count(len(loaded.operators), "operator"),
         count(len(loaded.filters) + len(loaded.dataset_filters), "filter"),
         f"backends: {', '.join(dict.fromkeys(use.written for use in loaded.backends.values()))}",
     ]
+    if loaded.train is not None:
+        parts.append(f"tunes {loaded.train.model}, {loaded.train.method}")
     print(plain(f"{recipe}: valid ({', '.join(parts)})"))
+
+
+def _check_training(training: Training) -> None:
+    """Check what can be told of a training without loading anything."""
+    training.check_extra()
+    model = training.train.model
+    folder = Path(model).expanduser()
+    if not folder.exists() and (len(Path(model).parts) != 2 or model.startswith((".", "~", "/"))):
+        complain("warning", f"the model is not there: {model}")
+    named = training.train.data is not None and ":" not in training.data.split("/")[0]
+    if named and not Path(training.data).exists():
+        complain("warning", f"the data is not there: {training.data}")

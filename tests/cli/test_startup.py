@@ -13,7 +13,7 @@ SCRIPT = Path(sys.executable).with_name("evolteacher")
 
 HEAVY = (
     "torch", "transformers", "trl", "vllm", "litellm", "datasets", "matplotlib", "pyarrow", "huggingface_hub",
-    "xllamacpp",
+    "xllamacpp", "peft",
 )  # fmt: skip
 
 PROBE = """
@@ -33,7 +33,8 @@ def modules(*words):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["plugins"], ["recipes"], ["run", "--help"], ["plugins", "show", "empty"]]
+    "words",
+    [["--help"], ["plugins"], ["recipes"], ["run", "--help"], ["plugins", "show", "empty"], ["validate", "train-lora"]],
 )
 def test_nothing_heavy_is_imported(words):
     assert not modules(*words) & set(HEAVY)

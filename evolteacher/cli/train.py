@@ -1,0 +1,150 @@
+"""``evolteacher train``: tune a model as a recipe says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.options import Changes, RecipeName
+from evolteacher.cli.terminal import command_line, count, duration, load_catalog, note, plain
+from evolteacher.training.job import Training
+
+
+def train(
+    recipe: RecipeName,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="The folder; runs/<name> by default, runs/<name>/train after a run."),
+    ] = None,
+    changes: Changes = None,
+    launch: Annotated[
+        str | None,
+        typer.Option(
+            "--launch",
+            metavar="NAME",
+            help="Start several processes with `accelerate launch`: ddp, fsdp, zero2, zero3, or a configuration file.",
+            show_default=False,
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None,
+        typer.Option("--processes", min=1, metavar="N", help="With --launch: how many; one a GPU by default."),
+    ] = None,
+) -> None:
+    """Tune a model as a recipe's `train:` says, or go on with a training.
+
+    The same command goes on from the last checkpoint. Ctrl-C stops after the step with a checkpoint.
+    """
+    words = ["train", recipe, *(["--out", str(out)] if out is not None else [])]
+    for change in changes or []:
+        words += ["--set", change]
+    catalog = load_catalog()
+    training = Training.load(recipe, set=changes or [], catalog=catalog)
+    training.check_extra()
+    if launch is not None:
+        from evolteacher.training.launching import launch_command
+
+        command = launch_command(launch, processes, words)
+        os.execv(command[0], command)
+    carry_out(training, out if out is not None else training.folder, catalog, command_line(*words))
+
+
+def carry_out(training: Training, folder: Path, catalog: Any, resume: str) -> None:
+    """Train with a display, and say what came of it.
+
+    Args:
+        training: what.
+        folder: where to.
+        catalog: what is installed.
+        resume: the command that goes on where it stopped.
+    """
+    from evolteacher.cli.trainshow import TrainDisplay, show_row
+    from evolteacher.training.trainer import train
+    from evolteacher.training.watch import TrainProgress
+
+    main = int(os.environ.get("RANK", "0")) == 0
+    progress = TrainProgress()
+    display = TrainDisplay(progress, on=main)
+    if main:
+        note(f"{training.name}: {training.train.model}, {training.train.method}, on {training.data}, into {folder}")
+        if training.train.trust_remote_code is not None:
+            note(f"the model's own code is run, because: {training.train.trust_remote_code}")
+    with Stopping(resume) as stopping, display:
+        result = train(
+            training,
+            folder,
+            catalog=catalog,
+            progress=progress,
+            note=display.note,
+            show=lambda row: show_row(row, display),
+            stop=stopping.asked,
+        )
+    if not main:
+        return
+    if not result.finished:
+        note(f"stopped after {progress.step:,} of {count(progress.steps, 'step')}; go on with:\n  {resume}")
+        raise typer.Exit(INTERRUPTED)
+    _say(result.results, result.model, ran=result.ran)
+
+
+def _say(figures: dict[str, Any], model: Path, *, ran: bool) -> None:
+    if not ran:
+        note("this training is finished; nothing was done")
+    loss = (
+        f"loss {figures['first_loss']:.3f} to {figures['loss']:.3f}"
+        if figures.get("loss") is not None
+        else "no loss logged"
+    )
+    held = f", held out {figures['eval_loss']:.3f}" if figures.get("eval_loss") is not None else ""
+    memory = f"{figures['peak_bytes'] / 1e9:.1f} GB at the peak"
+    print(
+        plain(
+            f"{count(figures['steps'], 'step')} in {duration(figures['seconds'])}: {loss}{held}; {memory}. "
+            f"The model is in {model}"
+        )
+    )
+
+
+class Stopping:
+    """Turns the first Ctrl-C or SIGTERM into a stop after the step that goes on, and the second into the end.
+
+    Args:
+        resume: printed at a second one.
+    """
+
+    def __init__(self, resume: str) -> None:
+        self._resume = resume
+        self._asked = False
+        self._old: dict[int, Any] = {}
+
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self._asked
+
+    def __enter__(self) -> Stopping:
+        """Take the signals."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._old[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the signals back."""
+        for number, handler in self._old.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # A handler runs between any two instructions: it may set flags and write to a descriptor, and no more.
+        if self._asked:
+            shown = "\x1b[?25h" if sys.stderr.isatty() else ""
+            words = f"{shown}\nended at once; the last checkpoint is there. Go on with:\n  {self._resume}\n"
+            os.write(2, words.encode("utf-8", "backslashreplace"))
+            os._exit(INTERRUPTED)
+        self._asked = True
+        os.write(2, b"\nstopping after this step, with a checkpoint; Ctrl-C again ends at once\n")

@@ -1,0 +1,130 @@
+"""What a training comes to, before it starts: steps, weights, and a rule of thumb for memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evolteacher.sources import counted
+
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+ACTIVATIONS = 34
+"""Bytes that a layer's activations take for a token and a unit of width, at 2 bytes a number (Korthikanti et al. 2022,
+arXiv 2205.05198, without the attention matrix, which today's kernels do not keep)."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training comes to.
+
+    Attributes:
+        rows: that are learnt.
+        held_out: that are not, and measured.
+        tokens: of the rows that are learnt, once through.
+        learnt: of these, those that the loss counts.
+        steps: of the optimiser, in all.
+        rows_a_step: on all processes together.
+        epochs: how often each row is seen.
+        weights: of the model.
+        trained: of these, those that are tuned; a LoRA's own count in both.
+        memory: bytes at the peak, of one process.
+    """
+
+    rows: int
+    held_out: int
+    tokens: int
+    learnt: int
+    steps: int
+    rows_a_step: int
+    epochs: float
+    weights: int
+    trained: int
+    memory: int
+
+    def line(self) -> str:
+        """Return all of it in a line."""
+        held = f", {self.held_out:,} held out" if self.held_out else ""
+        trained = f"{self.trained:,} trained ({self.trained / self.weights:.2%})"
+        trained = "all trained" if self.trained == self.weights else trained
+        return (
+            f"{counted(self.rows, 'row')}{held}; {self.tokens:,} tokens, {self.learnt:,} of them responses; "
+            f"{counted(self.steps, 'step')} of {counted(self.rows_a_step, 'row')}, {self.epochs:g} epochs; "
+            f"{self.weights:,} weights, {trained}; about {self.memory / 1e9:.1f} GB"
+        )
+
+
+def steps_of(rows: int, sft: Mapping[str, Any], processes: int) -> tuple[int, int, float]:
+    """Return (steps, rows a step, epochs) as transformers' Trainer counts them.
+
+    Args:
+        rows: or packed sequences.
+        sft: arguments of SFTConfig; what is missing is its default.
+        processes: that train together.
+    """
+    batch = int(sft.get("per_device_train_batch_size", 8))
+    accumulated = int(sft.get("gradient_accumulation_steps", 1))
+    share = math.ceil(rows / processes)
+    batches = share // batch if sft.get("dataloader_drop_last") else math.ceil(share / batch)
+    a_round = max(batches // accumulated + (batches % accumulated > 0), 1)
+    most = int(sft.get("max_steps", -1))
+    if most > 0:
+        return most, batch * accumulated * processes, most / a_round
+    epochs = float(sft.get("num_train_epochs", 3))
+    return math.ceil(epochs * a_round), batch * accumulated * processes, epochs
+
+
+def memory_of(
+    weights: int,
+    trained: int,
+    config: Any,
+    *,
+    dtype: str,
+    quantised: bool,
+    batch: int,
+    length: int,
+    checkpointing: bool,
+    mixed: bool,
+) -> int:
+    """Estimate the peak in bytes: weights, gradients and AdamW's two moments, activations, and the loss.
+
+    Args:
+        weights: of the model.
+        trained: of these, those that are tuned.
+        config: the model's, for its width, layers and vocabulary.
+        dtype: number format of the weights.
+        quantised: whether those that are not tuned are in 4 bits.
+        batch: rows that are computed at once.
+        length: tokens of the longest row.
+        checkpointing: whether activations are computed anew for the gradient.
+        mixed: whether activations are in 16 bits.
+    """
+    text = config.get_text_config()
+    width, layers, vocabulary = (
+        int(getattr(text, name, 0) or 0) for name in ("hidden_size", "num_hidden_layers", "vocab_size")
+    )
+    size = BYTES.get(dtype, 4)
+    frozen = weights - trained
+    held = frozen * (0.5 if quantised else size) + trained * (size + size + 2 * size)
+    places = batch * length
+    a_number = 2 if mixed else 4
+    one_layer = places * width * ACTIVATIONS * a_number // 2
+    kept = layers * places * width * a_number + one_layer if checkpointing else layers * one_layer
+    # The loss goes through the vocabulary in pieces (TRL >= 1.16); what is left of it is one piece and its gradient.
+    loss = min(places, 256) * vocabulary * 4 * 2
+    return int(held + kept + loss)
+
+
+def count_weights(model: Any) -> tuple[int, int]:
+    """Return a model's weights and those that are tuned; one in 4 bits counts as one."""
+    weights = trained = 0
+    for parameter in model.parameters():
+        number = parameter.numel()
+        state = getattr(parameter, "quant_state", None)
+        if state is not None:
+            number = math.prod(state.shape)
+        weights += number
+        trained += number if parameter.requires_grad else 0
+    return weights, trained
