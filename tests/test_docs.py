@@ -330,7 +330,7 @@ class TestPlugins:
     def test_every_suite_and_all_that_an_author_tells_it_is_in_the_tables(self):
         page = read("docs/plugins.md")
         suites = [name for name in testing.__all__ if name.endswith("Conformance")]
-        assert len(suites) == 5
+        assert len(suites) == 6
         assert [name for name in suites if not re.search(rf"class \w+\({name}\)", page)] == []
         assert [name for name in suites if name != "BackendConformance" and f"| `{name}` |" not in page] == []
         attributes = {name: value for name, value in vars(Trials).items() if isinstance(value, int | float)}
