@@ -96,7 +96,7 @@ def _check(use: Use[Filter], *, response: bool) -> Check | None:
 
 
 def _reply_of(evolution: Evolution) -> Reply:
-    """Return the reply that a rewrite was read from; one that was cut off behind the rewrite's end marker stopped there.
+    """Return a rewrite's reply; one that was cut off behind the rewrite's end marker counts as stopped there.
 
     So a model that rambles on is judged as if the recipe had named the marker among the texts that end a reply.
     """

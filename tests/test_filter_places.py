@@ -137,6 +137,7 @@ def test_truncated_looks_at_the_reply_of_its_place(step, stage, on, tmp_path):
         ("Double a list and explain why.\n[/HARD", False),
         ("[/HARDER]\n[HARDER]\nDouble a list and expl", False),
         ("[/GIVEN]\n[HARDER]\nDouble a list and expl", False),
+        ("[GIVEN]\nSort a list by its second items.\n[/HARDER]\n[HARDER]\nDouble a list and expl", False),
         ("I'm sorry, but I can't help with that.\n[/HARDER]\n[HARDER]\nDouble a list and expl", False),
     ],
 )
