@@ -10,7 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evolteacher.answers import completed, defined, definitions, read_code
+    from evolteacher.answers import completed, defined, definitions, parse_python, read_code
     from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
@@ -129,6 +129,7 @@ __all__ = [
     "hide",
     "hookimpl",
     "merge",
+    "parse_python",
     "prune",
     "rate_limits",
     "read_code",
@@ -143,7 +144,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "answers": ("completed", "defined", "definitions", "read_code"),
+    "answers": ("completed", "defined", "definitions", "parse_python", "read_code"),
     "backend": ("Backend", "BatchState", "Workload"),
     "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),

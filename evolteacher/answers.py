@@ -44,7 +44,7 @@ _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
-def parse(code: str) -> ast.Module | None:
+def parse_python(code: str) -> ast.Module | None:
     """Return the tree of Python code; None where it does not parse, or nobody can tell."""
     if _hopeless(code):
         return None
@@ -68,7 +68,7 @@ def read_code(answer: str) -> str:
     found = []
     for block in blocks:
         if block.language in PYTHON_NAMES:
-            tree = parse(block.code)
+            tree = parse_python(block.code)
             code = block.code if tree is not None else _bare(block.code)
             if _is_code(code) or (block.language and tree is not None and tree.body):
                 found.append(code)
@@ -81,7 +81,7 @@ def definitions(code: str) -> str:
     Args:
         code: Python that parses; any other gives an empty text.
     """
-    tree = parse(code)
+    tree = parse_python(code)
     if tree is None:
         return ""
     kept = [statement for statement in tree.body if _loads(statement)]
@@ -102,7 +102,7 @@ def definitions(code: str) -> str:
 
 def defined(code: str) -> tuple[str, ...]:
     """Return the names of the functions and classes at the top of a program, in its order, each once."""
-    tree = parse(code)
+    tree = parse_python(code)
     return tuple(dict.fromkeys(each.name for each in _top(tree))) if tree is not None else ()
 
 
@@ -127,7 +127,7 @@ def completed(prompt: str, answer: str, entry_point: str) -> str:
     bodies = (body, textwrap.indent(textwrap.dedent(body), "    "))
     for each in (*bodies, *(_longest(body, prompt) for body in bodies)):
         program = f"{prompt.rstrip()}\n{each}\n"
-        tree = parse(program)
+        tree = parse_python(program)
         if tree is not None and any(each.name == entry_point and _has_body(each) for each in _top(tree)):
             return program
     return f"{prompt.rstrip()}\n{bodies[1]}\n"
@@ -159,7 +159,7 @@ def _top(tree: ast.Module) -> Iterable[_Definition]:
 
 def _is_code(text: str) -> bool:
     """Tell code from words that happen to parse: a name, a number, a list of names."""
-    tree = parse(text)
+    tree = parse_python(text)
     return tree is not None and any(
         not isinstance(each, ast.Expr) or isinstance(each.value, ast.Call) for each in tree.body
     )
@@ -167,7 +167,7 @@ def _is_code(text: str) -> bool:
 
 def _bare(text: str) -> str:
     """Return the first run of lines that parses and defines something; else the longest that is code."""
-    if parse(text) is not None:
+    if parse_python(text) is not None:
         return text if _is_code(text) else ""
     lines = text.split("\n")
     best, start, cuts = "", 0, 0
@@ -208,7 +208,7 @@ def _joined(blocks: list[str]) -> str:
     known: set[str] = set()
     for code in blocks:
         names = set(defined(code))
-        tree = parse(code)
+        tree = parse_python(code)
         sets_up = tree is not None and all(
             isinstance(each, ast.Import | ast.ImportFrom | ast.Assign | ast.AnnAssign) for each in tree.body
         )
@@ -244,7 +244,7 @@ def _targets(statement: ast.Assign | ast.AnnAssign) -> set[str]:
 
 def _preamble(prompt: str, entry_point: str, known: tuple[str, ...]) -> str:
     """Return what the prompt has before the function, but for what the answer defines itself."""
-    tree = parse(prompt) or parse(f"{prompt.rstrip()}\n    pass\n")
+    tree = parse_python(prompt) or parse_python(f"{prompt.rstrip()}\n    pass\n")
     if tree is None:
         return ""
     names = {entry_point, *known}

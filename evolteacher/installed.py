@@ -22,7 +22,10 @@ FIRST_PARTY = "evolteacher"
 ENVIRONMENT = "EVOLTEACHER_PLUGINS"
 """Names, separated by commas, of the third-party entry points to use; unset means all, empty means none."""
 
-DECLARING = {f"{PROJECT}.{kind.replace(' ', '-')}s": kind for kind in ("operator", "filter", "backend", "seed reader")}
+DECLARING = {
+    f"{PROJECT}.{kind.replace(' ', '-')}s": kind
+    for kind in ("operator", "filter", "backend", "seed reader", "benchmark")
+}
 """Groups of entry points that declare components, and their kinds: ``translate = "my_package.plugin"``."""
 
 Declared = frozenset[tuple[str, str]]

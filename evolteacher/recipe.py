@@ -356,12 +356,13 @@ def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems
 def _check_scores(data: Mapping[str, Any], problems: Problems) -> None:
     """Find scores that a dataset filter reads and that no filter of this recipe gives."""
     labels = [use.label for use in data["filters"]]
+    judges = [use.label for use in data["filters"] if use.component.asks()]
     for use in data["dataset_filters"]:
         for label in [score.removesuffix(":response") for score in use.component.scored_by()]:
             if label not in labels:
                 message = (
                     f"'{use.label}' reads the score of '{label}', and no filter here is called so: list that judge "
-                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, labels)}"
+                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, judges)}"
                 )
                 problems.add(("dataset_filters",), message)
 

@@ -5,6 +5,7 @@ JSON Schema draft 7, which all editors read.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -114,7 +115,7 @@ def _default(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return value if isinstance(value, str) and value else repr(value).replace("'", '"')
+    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
 
 
 def _bounds(schema: Schema) -> str:

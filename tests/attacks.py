@@ -17,6 +17,7 @@ class Attack:
         stopped: what comes of it where the guard holds: a status, and the exception where one is raised.
         open: what comes of it where it does not. None where the guard always holds.
         harmful: too dangerous to be let loose where the guard does not hold.
+        without: what the table says of it without namespaces; by default the same, or that it is not stopped.
     """
 
     name: str
@@ -26,10 +27,21 @@ class Attack:
     open: str | None = None
     suite: str = "assert False"
     harmful: bool = False
+    without: str = ""
 
     @property
-    def row(self) -> tuple[str, str]:
-        return self.guard, self.name
+    def row(self) -> str:
+        """Its row in the table: guard, attack, with namespaces, without."""
+        held = _IN_WORDS.get(self.stopped, f"`{self.stopped.removeprefix('raised ')}`")
+        loose = self.without or (held if self.open is None else "**not stopped**")
+        return f"| {self.guard} | {self.name} | {held} | {loose} |"
+
+
+_IN_WORDS = {
+    "raised AssertionError": "the tests fail, as they should; nothing is left",
+    "raised LookupError": "it finds nothing",
+    "passed": "**not stopped**: it passes",
+}
 
 
 FORK = """
@@ -99,11 +111,13 @@ def nothing(*args, **kwargs):
     return b""
 for name in ("exec", "compile", "eval", "zip", "len", "type", "BaseException", "AssertionError"):
     setattr(builtins, name, nothing)
+    __builtins__[name] = nothing
 """
 
 EQUAL = """
 import builtins
-builtins.abs = builtins.sum = builtins.sorted = lambda *a, **k: 0
+builtins.abs = builtins.sum = __builtins__["round"] = lambda *a, **k: 3
+assert abs(-1) == 3 and round(1.5) == 3
 def answer():
     return 7
 """
@@ -153,6 +167,14 @@ if libc.unshare(0x10000000) == 0:
 raise LookupError(os.strerror(ctypes.get_errno()))
 """
 
+LIBRARY = """
+import os
+try:
+    open(os.__file__, "r+").close()
+except OSError as error:
+    raise LookupError(error)
+"""
+
 REMOUNT = """
 import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
@@ -188,37 +210,43 @@ ATTACKS = (
     Attack("endless output", "cpu", "while True: print('x' * 10_000)", "timeout"),
     Attack("10 GB at once", "memory", "x = bytearray(10**10)", "memory"),
     Attack("memory bit by bit", "memory", "x = []\nwhile True: x.append(bytearray(10**7))", "memory"),
-    Attack("200 processes where 8 are allowed", "processes", FORK, "raised BlockingIOError", "raised AssertionError"),
-    Attack("a fork bomb", "processes", BOMB, "timeout", "not tried", harmful=True),
+    Attack("200 processes where 8 are allowed", "processes", FORK, "raised BlockingIOError", "raised AssertionError",
+           without="**not stopped** for root; else `BlockingIOError`"),
+    Attack("a fork bomb", "processes", BOMB, "timeout", "not tried", harmful=True,
+           without="**not stopped** for root, and not tried; else `timeout`"),
     Attack("a file of 100 MB", "file-size", "import signal\nsignal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
            "open('big', 'wb').write(bytes(10**8))", "raised OSError"),
     Attack("1,000 open files", "open-files", "files = [open('/dev/null') for _ in range(1000)]", "raised OSError"),
     Attack("leaving a file for the next test", "folder", "open('left', 'w').write('x')", "raised AssertionError"),
-    Attack("a folder 1,100 levels deep", "folder",
-           "import os\nfor _ in range(1100):\n    os.mkdir('d')\n    os.chdir('d')", "raised AssertionError"),
+    Attack("folders in folders, beyond the longest path", "folder",
+           "import os\nfor _ in range(100):\n    os.mkdir('d' * 200)\n    os.chdir('d' * 200)",
+           "raised AssertionError"),
     Attack("writing a file of the user's", "mount", "open('{canary}', 'w').write('gone')",
            "raised FileNotFoundError", "raised AssertionError"),
     Attack("reading a file of the user's", "mount", "print(open('{canary}').read())",
            "raised FileNotFoundError", "raised AssertionError"),
-    Attack("reading its environment", "environment", "import os\nraise LookupError(sorted(os.environ))",
+    Attack("opening the standard library for writing", "mount", LIBRARY, "raised LookupError", "raised",
+           without="**not stopped** where the user may"),
+    Attack("reading its environment", "environment", "import os\nraise LookupError(sorted(os.environ.items()))",
            "raised LookupError"),
     Attack("reading other processes' environment in /proc", "pid", ENVIRON, "raised LookupError",
-           "raised"),
+           "raised", without="**not stopped**, but for root, whose sandbox gives up its rights"),
     Attack("using inherited descriptors", "descriptors", DESCRIPTORS, "raised LookupError"),
     Attack("connecting to a port of this machine", "net", LISTEN, "raised OSError", "raised AssertionError"),
     Attack("killing a process of the user's", "pid", "import os\nos.kill({victim}, 9)", "raised ProcessLookupError",
            "raised AssertionError"),
     Attack("killing its parent", "pid", "import os\nos.kill(os.getppid(), 9)\nimport time\ntime.sleep(0.2)",
-           "raised AssertionError", "died"),
+           "raised AssertionError", "died", without="`died`: it ends its own check, with all that it started"),
     Attack("interrupting its parent", "pid", "import os\nos.kill(os.getppid(), 2)\nimport time\ntime.sleep(0.2)",
-           "raised AssertionError", "died"),
+           "raised AssertionError", "died", without="`died`: it ends its own check, with all that it started"),
     Attack("reading its parent's memory", "supervisor", MEMORY, "raised LookupError"),
     Attack("a grandchild in the same session", "session",
            DAEMON.replace("    os.setsid()\n", ""), "raised AssertionError"),
     Attack("a grandchild with its own session", "orphans", DAEMON, "raised AssertionError"),
     Attack("zombies", "orphans", ZOMBIES, "raised AssertionError"),
-    Attack("a user namespace of its own", "user", NESTED, "raised LookupError", "raised"),
-    Attack("mounting, and remounting the root", "user", REMOUNT, "raised LookupError", "raised LookupError"),
+    Attack("a user namespace of its own", "user", NESTED, "raised LookupError", "raised",
+           without="**not stopped**"),
+    Attack("mounting, and remounting the root", "user", REMOUNT, "raised LookupError"),
     Attack("printing that it passed", "supervisor", f"import os\nprint({FAKE!r}, 'passed', flush=True)\nos._exit(0)",
            "died"),
     Attack("os._exit(0) while it is loaded", "supervisor", "import os\nos._exit(0)", "died"),
@@ -235,7 +263,7 @@ ATTACKS = (
            "def answer():\n" + SCAN.replace("\n", "\n    "), "died", suite="assert answer() == 1"),
     Attack("replacing exec, compile and exceptions", "supervisor", PATCH, "raised AssertionError"),
     Attack("replacing the builtins that a test calls", "supervisor", EQUAL, "raised AssertionError",
-           suite="assert abs(answer() - 3) < 1"),
+           suite="assert abs(answer()) == 3 or round(7) == 3"),
     Attack("deep recursion", "supervisor", "def answer(): return answer()", "raised RecursionError",
            suite="assert answer() == 1"),
     Attack("deep recursion without Python's limit", "supervisor",
@@ -248,3 +276,6 @@ ATTACKS = (
     Attack("input()", "descriptors", "input()", "raised EOFError"),
     Attack("walking the frames of its own interpreter", "none", FRAMES, "passed", suite="assert answer() == 1"),
 )  # fmt: skip
+
+if __name__ == "__main__":
+    print("\n".join(attack.row for attack in ATTACKS))

@@ -105,7 +105,7 @@ def problems(seeds, **changes):
 def test_a_recipe_that_lacks_the_judge_is_refused_with_what_to_do(seeds):
     told = (
         "no filter here is called so: list that judge under filters; docs/judges.md tells which there are. "
-        "There is: judged, shaky."
+        "There is: judged."
     )
     assert problems(seeds, dataset_filters=[{"deita": {"most": 5}}]) == tuple(
         f"recipe: dataset_filters: 'deita' reads the score of '{label}', and {told}"

@@ -147,6 +147,7 @@ def test_whatever_stands_there_raises_nothing_and_is_no_nonsense(headers):
         assert all(0 < figure < float("inf") for figure in figures)
 
 
+@pytest.mark.alone
 def test_headers_that_tell_nothing_cost_next_to_nothing():
     """Every answer of a server without limits is looked at: far less than a call's own time."""
     headers = CIMultiDict({"Content-Type": "application/json", "Content-Length": "512", "Server": "uvicorn"})

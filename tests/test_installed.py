@@ -204,7 +204,7 @@ class TestWrongDeclarations:
 
     def test_each_kind_has_its_group(self):
         assert sorted(DECLARING.values()) == sorted(
-            base.kind for base in (et.Operator, et.Filter, et.Backend, et.SeedReader)
+            base.kind for base in (et.Operator, et.Filter, et.Backend, et.SeedReader, et.Benchmark)
         )
 
     def test_one_registered_in_python_comes_last(self, install):

@@ -16,6 +16,7 @@ MODES = {
     "without": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256, processes=8, namespaces="off"),
 }
 NAME = "evolvictim"
+AFTER = "import os\nassert os.listdir() == []"
 
 
 def processes(name):
@@ -69,13 +70,14 @@ async def test_an_attack_comes_to_what_the_table_says(attack, mode, world):
     held = attack.guard in active or attack.open is None
     if not held and attack.harmful:
         return
-    after = "import os\nassert os.listdir() == []"
-    first, *_ = await box.check(filled(attack.code, world), [attack.suite])
+    (first, _), (_, after) = await box.matrix([filled(attack.code, world), ""], [attack.suite, AFTER])
     assert f"{first.status} {first.error}".startswith(attack.stopped if held else attack.open), first
     assert first.passed == (attack.stopped == "passed")
     assert len(first.message) <= 2000 and len(first.output) <= 4096
-    assert "swordfish" not in first.reason
+    assert "swordfish" not in first.message + first.output
     assert processes(NAME) == []
+    if held:
+        assert after.passed, after
     if held and attack.guard in ("mount", "pid", "net"):
         assert world["canary"].read_text() == "still here"
         assert "still here" not in first.output
@@ -83,5 +85,15 @@ async def test_an_attack_comes_to_what_the_table_says(attack, mode, world):
         world["server"].setblocking(False)
         with pytest.raises(BlockingIOError):
             world["server"].accept()
-    (clean,) = await box.check("", [after])
-    assert clean.passed, clean
+
+
+def test_the_page_holds_exactly_these_attacks_and_every_guard_is_attacked():
+    page = (Path(__file__).parents[1] / "docs" / "sandbox.md").read_text("utf-8")
+    assert len(ATTACKS) == 46
+    table = page.partition("| guard | attack | with namespaces | without |\n|---|---|---|---|\n")[2].partition("\n\n")[
+        0
+    ]
+    assert table.splitlines() == [attack.row for attack in ATTACKS]
+    guards = {guard.name for guard in et.Sandbox().guards()}
+    assert guards - {attack.guard for attack in ATTACKS} == {"nobody", "ipc"}  # test_sandbox.py looks at these two
+    assert [name for name in guards if f"`{name}`" not in page.partition("## How a verdict")[0]] == []

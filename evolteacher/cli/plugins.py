@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -16,7 +16,7 @@ from rich.text import Text
 from evolteacher.catalog import Catalog, Entry
 from evolteacher.cli.plugins_check import check
 from evolteacher.cli.plugins_new import new
-from evolteacher.cli.terminal import emit, load_catalog, plain
+from evolteacher.cli.terminal import console, emit, load_catalog, plain
 from evolteacher.component import Component
 from evolteacher.errors import Unreadable, UsageError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
@@ -34,6 +34,9 @@ SAMPLES: dict[Material, str] = {"task": EXAMPLE, "snippet": "def reverse(text):\
 
 MOST_PROMPTS = 8
 """Prompts that are shown of an operator that asks several times."""
+
+NARROW = 60
+"""Columns below which rows are stacked: beside names and plugins, too few would be left for words."""
 
 KINDS = ("operator", "filter", "backend", "seed reader", "benchmark")
 
@@ -115,6 +118,9 @@ def _distribution(plugin: Plugin) -> str:
 def _section(title: str, rows: list[tuple[str, str, str]], width: int) -> None:
     if not rows:
         return
+    if console().width < NARROW:
+        emit(Text(title, "bold"), *(part for row in rows for part in _stacked(*row)), Text())
+        return
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True, min_width=width)
     table.add_column(no_wrap=True, min_width=8)
@@ -122,6 +128,13 @@ def _section(title: str, rows: list[tuple[str, str, str]], width: int) -> None:
     for name, origin, words in rows:
         table.add_row(f"  {plain(name)}", Text(plain(origin), "dim"), Text(plain(words)))
     emit(Text(title, "bold"), table, Text())
+
+
+def _stacked(name: str, aside: str, words: str) -> Iterator[Padding]:
+    """Yield a row for a narrow screen: its name, what stands beside it, and below that what is said of it."""
+    yield Padding(Text.assemble(plain(name), "  " if aside else "", (plain(aside), "dim")), (0, 0, 0, 2))
+    if words:
+        yield Padding(Text(plain(words)), (0, 0, 0, 4))
 
 
 def _find(catalog: Catalog, name: str) -> list[Entry]:
@@ -146,7 +159,7 @@ def _show(entry: Entry, *, ambiguous: bool) -> None:
     emit(Text(plain(reflowed(cls.documentation()) or "It has no documentation.")), Text())
     rows = option_rows(cls)
     if rows:
-        emit(Text("Options", "bold"), _options(rows), Text())
+        emit(Text("Options", "bold"), *_options(rows), Text())
     else:
         emit(Text("It has no options."), Text())
     emit(
@@ -160,13 +173,17 @@ def _show(entry: Entry, *, ambiguous: bool) -> None:
         _show_prompt(cls)
 
 
-def _options(rows: list[tuple[str, str, str, str]]) -> Table:
+def _options(rows: list[tuple[str, str, str, str]]) -> Iterator[Table | Padding]:
+    if console().width < NARROW:
+        for name, kind, default, description in rows:
+            yield from _stacked(name, f"{kind}; default: {default}" if default else kind, description)
+        return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading, fold in (("  option", False), ("type", True), ("default", True), ("what it does", True)):
         table.add_column(heading, no_wrap=not fold, overflow="fold")
     for name, kind, default, description in rows:
         table.add_row(f"  {plain(name)}", Text(plain(kind)), Text(plain(default)), Text(plain(description)))
-    return table
+    yield table
 
 
 def _usage(entry: Entry, written: str) -> str:

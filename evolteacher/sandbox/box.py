@@ -15,7 +15,30 @@ from evolteacher.sandbox.result import CheckResult
 
 
 class Sandbox(BaseModel):
-    """Runs untrusted Python: limits and walls, the same for every check."""
+    """Runs untrusted Python behind limits and walls; every check has the same.
+
+    What it stops, everywhere: endless loops, sleep and output; a process or a file that takes all memory or disk;
+    more open files than allowed; reading the environment or the descriptors of this process; a verdict that is faked
+    by what is printed, by an exit code, by ``SystemExit``, or by replacing functions; tracing the process that
+    judges. On Linux also processes that stay, in a session of their own or not. With Linux namespaces, which any user
+    may make unless the system forbids it, also: fork bombs, the network, seeing or signalling processes outside, and
+    reading or writing files, but for the standard library and an empty folder. :meth:`guards` says which of these
+    hold here.
+
+    What it does not stop: code that walks the frames, or searches the memory, of the interpreter in which it runs
+    together with its tests; code whose objects lie to a test (equal to everything); faults of the kernel, as system
+    calls are not filtered; and using the processor while its seconds last. Without namespaces: a fork bomb of root's,
+    the network, the files and processes that this user may reach, and a grandchild that forks and leaves faster than
+    it can be found. macOS has no namespaces, holds nothing to a limit of memory, and does not find a grandchild that
+    has begun a session of its own. docs/sandbox.md lists what was tried, and what came of it.
+
+    A check costs less than an interpreter's start where a PID namespace holds: it runs in a forked copy of one clean
+    interpreter. That is as safe as starting one, because the original never runs, compiles or parses anything
+    untrusted, and a copy goes behind its walls before it does; from there neither the original nor another copy can
+    be seen, signalled or traced. Without a PID namespace, each check starts an interpreter of its own. Either way it
+    is isolated as by ``python -I``, without ``site``, and with fixed string hashes, so that a check comes out the
+    same each time.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 

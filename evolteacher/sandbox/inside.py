@@ -14,15 +14,9 @@ import select
 import sys
 import time
 
-from evolteacher.sandbox.walls import (
-    Wall,
-    adopt_orphans,
-    die_with_parent,
-    enter,
-    give_up_power,
-    hide_memory,
-    limit,
-)
+from evolteacher.sandbox.child import run_child, unmasked
+from evolteacher.sandbox.leftovers import empty, kill_all
+from evolteacher.sandbox.walls import KILL, Wall, adopt_orphans, die_with_parent, enter, hide_memory
 
 TYPE_CHECKING = False  # that of `typing`, whose import would cost a check milliseconds
 if TYPE_CHECKING:
@@ -31,13 +25,8 @@ if TYPE_CHECKING:
 CONTROL, RESULTS = 0, 1
 """The supervisor's descriptors: what it is asked, open for as long as the answer is wanted; and what it answers."""
 
-_VERDICT, _NONCE = 3, 4
-"""The child's descriptors: where its verdict goes, and where the nonce comes from."""
-
 _MOST = 65_536
 """Bytes of a verdict; the child cuts its texts far below."""
-
-_KILL = 9
 
 _OFTEN = (
     "typing",
@@ -102,20 +91,20 @@ def _serve() -> dict[str, Any]:
     for place, descriptor in enumerate(descriptors):
         os.dup2(descriptor, place)
         os.close(descriptor)
-    die_with_parent(_KILL)
     with open(CONTROL, "rb", closefd=False) as data:
-        job: dict[str, Any] = marshal.load(data)
-    return job
+        return {**marshal.load(data), "copied": True}
 
 
 def _begin(job: dict[str, Any]) -> Never:
     enter(job["walls"], job["readable"], job["work"], job["megabytes"])
+    if "copied" in job:
+        die_with_parent(KILL)  # only now, as a change of user would make the kernel forget it
     if "pid" not in job["walls"]:
         adopt_orphans()
         supervise(job)
     pid = os.fork()
     if not pid:
-        die_with_parent(_KILL)
+        die_with_parent(KILL)
         supervise(job)
     os.close(CONTROL)
     os.waitpid(pid, 0)  # which returns when everything behind the wall is dead
@@ -177,7 +166,7 @@ class Child:
         self.started = time.monotonic()
         self.pid = os.fork()
         if not self.pid:
-            _run((verdict, nonce, output), job, code, suite, self.key, self.mask)
+            run_child((verdict, nonce, output), job, code, suite, self.key, self.mask)
         for descriptor in (verdict, nonce, output):
             os.close(descriptor)
         if "pid" not in job["walls"]:
@@ -187,7 +176,7 @@ class Child:
     def verdict(self) -> tuple[bytes, bytes]:
         """Wait for the child's own verdict, or for its end, or for the end of its time; return that and its output."""
         verdict = self._watch()
-        _kill_all(self.job, self.pid)
+        kill_all(self.pid, alone="pid" in self.job["walls"])
         for _ in range(64):  # what is left in the pipe; a process that got away might fill it for ever
             if not self._hear_output():
                 break
@@ -204,7 +193,7 @@ class Child:
         while True:
             ready = {descriptor for descriptor, _ in poll.poll(self._pause())}
             if CONTROL in ready:  # nobody wants to know any more
-                _kill_all(self.job, self.pid)
+                kill_all(self.pid, alone="pid" in self.job["walls"])
                 os._exit(1)
             if self.prints in ready and not self._hear_output():
                 poll.unregister(self.prints)
@@ -282,7 +271,7 @@ class Child:
         if not self.loaded and self.heard[:16] == self.key:
             self.loaded = True
             self.heard = self.heard[16:]
-            _write(self.tell, _unmasked(self.nonce, self.mask))
+            _write(self.tell, unmasked(self.nonce, self.mask))
 
     def _complete(self) -> bytes | None:
         """The verdict, when all of it is there; what was written without the secret is no verdict."""
@@ -291,89 +280,6 @@ class Child:
             return self._settled(b"died", "something other than the tests' end was written to the sandbox's own pipe")
         size = int.from_bytes(self.heard[16:20], "big")
         return self.heard[20 : 20 + size] if len(self.heard) >= 20 and len(self.heard) - 20 >= size else None
-
-
-def _run(
-    descriptors: tuple[int, int, int], job: dict[str, Any], code: str, suite: str, key: bytes, mask: bytes
-) -> Never:
-    """Become the process in which untrusted code runs: load it, then read the nonce, then run the suite.
-
-    What is needed afterwards is held in local variables, and this module's builtins are its own, as an answer may
-    replace any function of any module. The suite is given the builtins as they were. Only an answer that walks this
-    frame, or searches the memory of its own interpreter, can reach the nonce.
-    """
-    write, read, end, flush = os.write, os.read, os._exit, sys.stdout.flush
-    told, nonce, stage = b"", b"", "suite"
-    try:
-        _furnish(descriptors, job)
-        builtins = dict(vars(sys.modules["builtins"]))
-        answer = sys.modules["answer"] = type(sys)("answer")
-        names = answer.__dict__
-        try:
-            tests = compile(suite, "<tests>", "exec", dont_inherit=True)
-            stage = "code"
-            exec(compile(code, "<code>", "exec", dont_inherit=True), names)
-            write(_VERDICT, key)
-            nonce = _unmasked(read(_NONCE, 16), mask)
-            stage = "suite"
-            names["__builtins__"] = builtins
-            exec(tests, names)
-            told = b"passed\0suite\0\0\0\0"
-        except BaseException as error:
-            told = _describe(error, stage, job["message"])
-        try:
-            flush()
-        except BaseException:
-            stage = ""  # an answer may close its own output
-        if not nonce:
-            write(_VERDICT, key)
-            nonce = _unmasked(read(_NONCE, 16), mask)
-        write(_VERDICT, nonce + len(told).to_bytes(4, "big") + told)
-        end(0)
-    except BaseException:
-        end(70)
-
-
-def _unmasked(data: bytes, mask: bytes) -> bytes:
-    return bytes(a ^ b for a, b in zip(data, mask, strict=True))
-
-
-def _furnish(descriptors: tuple[int, int, int], job: dict[str, Any]) -> None:
-    """Make the forked process one that holds nothing of anybody's, and can keep nothing."""
-    os.setsid()
-    verdict, nonce, output = (os.dup2(old, 100 + place) for place, old in enumerate(descriptors))
-    nothing = os.open("/dev/null", os.O_RDONLY)
-    for place, old in enumerate((nothing, output, output, verdict, nonce)):
-        os.dup2(old, place)
-    os.closerange(5, 4096)
-    give_up_power()
-    limit(job["limits"])
-    die_with_parent(_KILL)
-    os.chdir(job["work"])
-    os.umask(0o077)
-    for name in [name for name in sys.modules if name.startswith("evolteacher")]:
-        del sys.modules[name]
-
-
-def _describe(error: BaseException, stage: str, most: int) -> bytes:
-    """Pack an exception: its type, the beginning of its message, and the lines of suite and code where it was."""
-    lines = {"<tests>": 0, "<code>": 0}
-    trace = error.__traceback__
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if name in lines:
-            lines[name] = trace.tb_lineno
-        trace = trace.tb_next
-    try:
-        if isinstance(error, SyntaxError) and error.filename in lines:
-            lines[error.filename] = error.lineno or 0
-        kind = str(type(error).__name__)[:100]
-        message = str(error)[:most]
-    except BaseException:
-        kind, message = "Exception", "its message could not be made"
-    status = "memory" if isinstance(error, MemoryError) else "raised"
-    fields = (status, stage, kind, message, str(lines["<tests>"]), str(lines["<code>"]))
-    return "\0".join(field.replace("\0", "\\0") for field in fields).encode("utf-8", "backslashreplace")
 
 
 def _field(verdict: bytes, place: int) -> bytes:
@@ -388,76 +294,3 @@ def _write(descriptor: int, data: bytes) -> None:
     except BrokenPipeError:
         if descriptor == RESULTS:
             os._exit(1)
-
-
-def _kill_all(job: dict[str, Any], pid: int) -> None:
-    """Kill the child and whatever it has started, and reap them all."""
-    if "pid" in job["walls"] and os.getpid() == 1:
-        try:
-            os.kill(-1, _KILL)  # everything in this PID namespace but process 1
-        except ProcessLookupError:
-            return
-        _reap(0)
-        return
-    for _ in range(1000):
-        try:
-            os.killpg(pid, _KILL)
-        except OSError:
-            pass
-        for orphan in _adopted():
-            try:
-                os.kill(orphan, _KILL)
-            except OSError:
-                pass
-        if _reap(os.WNOHANG):
-            return
-        time.sleep(0.001)
-
-
-def _reap(how: int) -> bool:
-    """Reap every child that has ended; say whether there is none left."""
-    try:
-        while os.waitpid(-1, how)[0]:
-            pass
-    except ChildProcessError:
-        return True
-    return False
-
-
-def _adopted() -> list[int]:
-    """Return this process's children, among them descendants whose parent has ended (Linux)."""
-    try:
-        with open(f"/proc/self/task/{os.getpid()}/children") as children:
-            return [int(word) for word in children.read().split()]
-    except OSError:
-        return []
-
-
-def empty(folder: int) -> None:
-    """Delete all that a folder holds, however deep and whatever is linked from it.
-
-    What lies two levels down moves up first, so that neither recursion nor a path's length sets a limit.
-
-    Args:
-        folder: an open descriptor.
-    """
-    while names := os.listdir(folder):
-        for name in names:
-            try:
-                os.unlink(name, dir_fd=folder)
-                continue
-            except (IsADirectoryError, PermissionError):
-                inner = _opened(name, folder)
-            for low in os.listdir(inner):
-                try:
-                    os.unlink(low, dir_fd=inner)
-                except (IsADirectoryError, PermissionError):
-                    os.close(_opened(low, inner))
-                    os.rename(low, os.urandom(16).hex(), src_dir_fd=inner, dst_dir_fd=folder)
-            os.close(inner)
-            os.rmdir(name, dir_fd=folder)
-
-
-def _opened(name: str, folder: int) -> int:
-    os.chmod(name, 0o700, dir_fd=folder)
-    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)

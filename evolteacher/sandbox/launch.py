@@ -60,7 +60,7 @@ def modules() -> list[tuple[str, Any]]:
     here = Path(__file__).parent
     return [
         (f"{__package__}.{name}", compile((here / f"{name}.py").read_text("utf-8"), f"<{name}>", "exec"))
-        for name in ("walls", "inside")
+        for name in ("walls", "leftovers", "child", "inside")
     ]
 
 

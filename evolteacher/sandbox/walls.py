@@ -17,6 +17,9 @@ NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 
 FLAGS = {"user": NEWUSER, "pid": NEWPID, "net": NEWNET, "ipc": NEWIPC | NEWUTS, "mount": NEWNS}
 """Name of a wall that is a namespace -> what clone(2) calls it."""
 
+KILL = 9
+"""SIGKILL; the module `signal` would cost a check milliseconds."""
+
 NOBODY = 65534
 """The user and group that root turns into; no file of anybody's belongs to it."""
 

@@ -17,6 +17,9 @@ _PAUSES = (None, 0.0, 0.005, 0.03)
 _LEAST_SEEN = 0.25
 """Seconds that answers must take together for a blocked event loop to be told from a busy machine."""
 
+_TRIES = 3
+"""Times that the event loop must seem blocked: a busy machine holds a process up now and then, and not each time."""
+
 _BEAT = 0.005
 _LATE = 0.025
 """Seconds between two looks at the clock, and those beyond which the event loop was held up between them."""
@@ -67,9 +70,11 @@ class CompanyChecks(Promises):
             beat.cancel()
             return passed, sum(pause for pause in pauses if pause > _LATE)
 
-        passed, held_up = _opened.run(ask())
-        if passed >= _LEAST_SEEN and held_up >= passed / 2:
-            self.violated(f"{len(asked)} calls took {passed:.2f} seconds, of which they held up all else {held_up:.2f}")
+        for _ in range(_TRIES):
+            passed, held_up = _opened.run(ask())
+            if passed < _LEAST_SEEN or held_up < passed / 2:
+                return
+        self.violated(f"{len(asked)} calls took {passed:.2f} seconds, of which they held up all else {held_up:.2f}")
 
     def test_a_cancelled_request_ends_promptly(self, _opened: Session) -> None:
         """A cancelled complete() ends at once, with CancelledError and nothing else."""

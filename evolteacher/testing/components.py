@@ -13,10 +13,10 @@ import pytest
 from pydantic import ValidationError
 
 from evolteacher.component import Component
+from evolteacher.elsewhere import NotImportable, carry_out_elsewhere
 from evolteacher.errors import EvolteacherError, Refused, Unreadable
 from evolteacher.messages import Reply
 from evolteacher.specimens import LONGEST, SHAPES, Asked, Order, Script, Trial, attempt, huge, specimens, work
-from evolteacher.testing.elsewhere import NotImportable, carry_out_elsewhere
 from evolteacher.testing.harness import Checks, describe
 from evolteacher.yamlfile import dump, parse
 

@@ -43,7 +43,7 @@ class NearDuplicates(_Duplicates, name="near-duplicates"):
 
     Source: Broder, "On the resemblance and containment of documents" (1997), as the package rensa. Two texts are as
     alike as the share of shingles (runs of ``shingle`` words) that they have in common, of all that either has: 1 for
-    the same words, whatever their case, white space and punctuation. That Jaccard similarity is estimated from 128
+    the same words, whatever their case, white space and punctuation. That Jaccard similarity is estimated from 120
     numbers a text, with a standard error of 0.03 at 0.8. A row is compared with the earlier rows that were kept, those
     of other rounds and lineages included, and what evolved also with the seeds that have no response. Of two that are
     alike the earlier stays. A blank text is no duplicate.

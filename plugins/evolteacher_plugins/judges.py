@@ -6,13 +6,13 @@ recipe uses a judge: how far one can be trusted depends on its model, and has to
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
 import evolteacher as et
+from evolteacher_plugins.fenced import set_apart
 from evolteacher_plugins.scores import read_score, read_scores
 
 T = TypeVar("T")
@@ -172,7 +172,7 @@ length:
 def score_prompt(question: str, texts: Mapping[str, str]) -> str:
     """Return what a judge of one row is asked; the part that all prompts share stands first, for prefix caches."""
     wanted = 'Write one line and nothing else: "Score: " and a whole number from 1 to 10.'
-    return "\n\n".join([question, f"{_RULE} {wanted}", *_fenced([texts]), "Your line:"])
+    return "\n\n".join([question, f"{_RULE} {wanted}", *set_apart([texts]), "Your line:"])
 
 
 def joint_prompt(question: str, versions: Sequence[Mapping[str, str]]) -> str:
@@ -180,19 +180,7 @@ def joint_prompt(question: str, versions: Sequence[Mapping[str, str]]) -> str:
     # No number stands in for the score: small models repeat an example's.
     wanted = 'Write one line for each version and nothing else, in the form "[number of the version] Score: its score".'
     last = f"Your {len(versions)} lines, from [1] to [{len(versions)}]:"
-    return "\n\n".join([question, f"{_RULE} {wanted}", *_fenced(versions, numbered=True), last])
-
-
-def _fenced(versions: Sequence[Mapping[str, str]], *, numbered: bool = False) -> list[str]:
-    """Fence texts with lines that carry more equals signs in a row than any of them, so none can end its own fence."""
-    runs = (len(run) for texts in versions for text in texts.values() for run in re.findall("=+", text))
-    bar = "=" * max(5, 1 + max(runs, default=0))
-    blocks = []
-    for number, texts in enumerate(versions, 1):
-        for name, text in texts.items():
-            title = f"{name} {number}" if numbered else name
-            blocks.append(f"{bar} {title} {bar}\n{text}\n{bar} end of {title} {bar}")
-    return blocks
+    return "\n\n".join([question, f"{_RULE} {wanted}", *set_apart(versions, numbered=True), last])
 
 
 @et.hookimpl

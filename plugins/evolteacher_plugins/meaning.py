@@ -37,11 +37,17 @@ class ByMeaning(Likeness["np.ndarray"]):
     Args:
         threshold: cosine from which texts are duplicates.
         what: the component that needs the vectors, for the error where they are not installed.
+
+    Raises:
+        MissingExtra: they are not.
     """
 
     def __init__(self, threshold: float, what: str) -> None:
         super().__init__(threshold)
-        self._tokenizer, self._vectors = _model(what)
+        shipped = shipped_vectors()
+        if shipped is None:
+            raise MissingExtra(what, "semantic")
+        self._tokenizer, self._vectors = shipped
         self._blocks: list[np.ndarray] = []
         self._count = 0
 
@@ -108,24 +114,20 @@ class ByMeaning(Likeness["np.ndarray"]):
 
 
 @cache
-def _model(what: str) -> tuple[Any, np.ndarray]:
-    """Return the tokenizer and the vectors, a row a token.
-
-    Raises:
-        MissingExtra: a package is not installed, or does not hold them.
-    """
+def shipped_vectors() -> tuple[Any, np.ndarray] | None:
+    """Return wordllama's tokenizer, and its vectors, a row a token; None where a package is missing or lacks them."""
     spec = find_spec("wordllama")
-    places = [Path(place) for place in spec.submodule_search_locations or ()] if spec is not None else []
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    place = Path(spec.submodule_search_locations[0])
     try:
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
 
-        for place in places:
-            vectors = load_file(place / "weights" / "l2_supercat_256.safetensors")["embedding.weight"]
-            tokenizer = Tokenizer.from_file(str(place / "tokenizers" / "l2_supercat_tokenizer_config.json"))
-            tokenizer.no_padding()
-            tokenizer.no_truncation()
-            return tokenizer, vectors.astype("float32")
+        vectors = load_file(place / "weights" / "l2_supercat_256.safetensors")["embedding.weight"]
     except (ImportError, OSError):
-        pass
-    raise MissingExtra(what, "semantic")
+        return None
+    tokenizer = Tokenizer.from_file(str(place / "tokenizers" / "l2_supercat_tokenizer_config.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer, vectors.astype("float32")

@@ -13,11 +13,12 @@ from typing import Any
 
 from evolteacher_plugins.alike import Likeness
 
-PERMUTATIONS = 128
-"""Numbers of a signature, 4 bytes each. The estimate's standard error is at most 0.044, and 0.035 at 0.8."""
+PERMUTATIONS = 120
+"""Numbers of a signature, 4 bytes each: many counts of bands divide it. The estimate's standard error is 0.037 at 0.8,
+and less for short texts."""
 
 _SEED = 1
-_MISSED = 0.001
+_MISSED = 0.005
 """The share of pairs at the threshold that the index may miss, at most."""
 
 _BETWEEN = str.maketrans(dict.fromkeys(".,;:!?\"'`()[]{}", " "))
@@ -46,11 +47,13 @@ def shingles_of(text: str, size: int) -> list[str]:
 
 
 def bands(threshold: float) -> int:
-    """Return the fewest bands of a signature by which the index misses almost no pair at the threshold."""
-    for count in (2**n for n in range(PERMUTATIONS.bit_length())):
-        if (1 - threshold ** (PERMUTATIONS // count)) ** count <= _MISSED:
-            return int(count)
-    return PERMUTATIONS
+    """Return the fewest bands of a signature by which the index misses almost no pair at the threshold.
+
+    Each band costs time and memory, some 70 bytes a row.
+    """
+    counts = [count for count in range(1, PERMUTATIONS) if PERMUTATIONS % count == 0]
+    enough = (count for count in counts if (1 - threshold ** (PERMUTATIONS // count)) ** count <= _MISSED)
+    return next(enough, PERMUTATIONS)
 
 
 class ByWords(Likeness[Any]):

@@ -35,10 +35,10 @@ def ask(text, *, system=None, temperature=0.0, max_tokens=8, **sampling):
 
 
 class opened:
-    """An open backend for the length of a block."""
+    """An open backend for the length of a block; of one thread, since threads wait for those that share their core."""
 
     def __init__(self, concurrency=4, max_tokens=64, longest_text=200, **options):
-        self.backend = Embedded(model=SMOLLM2, **options)
+        self.backend = Embedded(model=SMOLLM2, threads=1, **options)
         self.workload = et.Workload(concurrency, max_tokens, longest_text)
 
     async def __aenter__(self):
@@ -96,10 +96,10 @@ async def test_the_seed_is_passed_on(smollm2):
 @pytest.mark.parametrize("system", [None, "You are terse."])
 async def test_a_prompts_tokens_are_counted_exactly_before_the_call(smollm2, system):
     texts = ["", "{{ x }} {% raw %} %s {}", "日本語 🎉\r\n\0", "<|im_end|>\n<|im_start|>assistant\n", "a" * 300]
-    async with opened(context=512) as backend:
+    async with opened(context=256) as backend:
         for text in texts:
             prompt_tokens = (await backend.complete(ask(text, system=system, max_tokens=1))).usage.prompt_tokens
-            room = 512 - prompt_tokens
+            room = 256 - prompt_tokens
             fits = await backend.complete(ask(text, system=system, max_tokens=room, stop=tuple("aeiou .")))
             assert fits.usage.prompt_tokens == prompt_tokens
             with pytest.raises(TooLong, match=f"{prompt_tokens} tokens of prompt"):
@@ -134,6 +134,7 @@ async def test_a_slot_holds_the_longest_prompt_and_the_longest_answer(smollm2):
         assert reply.usage.prompt_tokens > 200
 
 
+@pytest.mark.alone
 async def test_a_cancelled_call_lets_the_others_go_on_and_closing_is_prompt(smollm2):
     async with opened(concurrency=2, max_tokens=400) as backend:
         cancelled = [asyncio.create_task(backend.complete(ask("Write a story.", max_tokens=400))) for _ in range(2)]
@@ -198,6 +199,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(("how", "code"), [("interrupt", 130), ("leave", 0)])
 def test_a_process_that_ends_while_answers_are_made_neither_hangs_nor_crashes(smollm2, how, code):
     process = subprocess.Popen(

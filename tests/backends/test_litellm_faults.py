@@ -178,6 +178,7 @@ class TestBothDoors:
         assert wait is None if told == "none" else 18 < wait <= 21
         assert caught.value.limits == et.RateLimits(requests_per_minute=500.0)
 
+    @pytest.mark.alone
     @pytest.mark.parametrize("direct", [True, False])
     async def test_a_time_out_comes_when_it_was_said(self, ask, direct):
         started = time.perf_counter()

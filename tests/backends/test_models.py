@@ -367,6 +367,7 @@ def test_a_fetch_can_be_stopped_and_gone_on_with(hub, tmp_path):
     assert fetch(model(), tmp_path).read_bytes() == CONTENT
 
 
+@pytest.mark.alone
 async def test_a_backend_that_is_fetching_is_cancelled_at_once(hub, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("EVOLTEACHER_CACHE", str(tmp_path))
     hub.pause = 0.1

@@ -238,6 +238,7 @@ class TestConnections:
             error = await fails(opened, errors.Transient)
         assert error.unpaid and "'there-is-no-such-host.invalid'" in str(error)
 
+    @pytest.mark.alone
     async def test_no_connection_in_time(self):
         """A listener whose queue is full answers no connection."""
         with socket.socket() as full, socket.socket() as first, socket.socket() as second:
@@ -384,6 +385,7 @@ class TestGreeting:
         async with Opened(provider.url, patience=10.0) as opened:
             assert (await opened.complete(request())).text
 
+    @pytest.mark.alone
     async def test_patience_ends(self, nowhere):
         started = time.monotonic()
         said = await self.opening(nowhere, errors.FatalError, patience=0.5)

@@ -560,7 +560,7 @@ class TestMessages:
 
 def test_hostile_pages_cost_little(asker):
     """What is looked at with patterns is short."""
-    started = time.monotonic()
+    started = time.process_time()
     for text in (
         "<script" * 200_000,
         "<" * 1_000_000,
@@ -570,4 +570,4 @@ def test_hostile_pages_cost_little(asker):
     ):
         asker.error(text.encode(), 400)
         asker.error(openai(text), 400)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

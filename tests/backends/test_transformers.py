@@ -1,6 +1,7 @@
 """The transformers backend on tiny models with random weights, made here: real checkpoints, nothing downloaded."""
 
 import asyncio
+import importlib.util
 import json
 import shutil
 
@@ -11,10 +12,11 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.transformers import ALPACA_PREFACE, Transformers, alpaca_prompt
 
-torch = pytest.importorskip("torch", reason="the extra 'transformers' is not installed")
-pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
-
-torch.set_num_threads(1)  # the models are tiny, and threads that share cores with other processes wait for each other
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("torch", "transformers"))),
+    reason="the extra 'transformers' is not installed",
+)
 
 CHAT = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}<assistant>"
 POSITIONS = 128
@@ -39,7 +41,10 @@ def build_tokenizer(folder, template):
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A checkpoint with a chat template, and one without."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.set_num_threads(1)  # the models are tiny; threads that share cores with other processes wait for each other
 
     made = {}
     for name, template in (("chat", CHAT), ("base", None)):
@@ -152,6 +157,7 @@ class TestAnswers:
 
     def test_the_distribution_is_the_nucleus(self, chat):
         """5,000 first tokens against the probabilities that the model itself gives."""
+        import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(chat)

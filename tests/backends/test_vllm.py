@@ -475,7 +475,7 @@ class TestProcesses:
     @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
     def test_it_ends_with_its_parent_even_where_that_is_killed(self, tmp_path):
         parent = subprocess.Popen(
-            [sys.executable, str(self.script(tmp_path)), str(tmp_path / "log"), "sleep 5", "stay"],
+            [sys.executable, str(self.script(tmp_path)), str(tmp_path / "log"), "sleep 60", "stay"],
             stdout=subprocess.PIPE,
             text=True,
         )
@@ -486,7 +486,7 @@ class TestProcesses:
         parent.kill()
         parent.wait()
         parent.stdout.close()
-        ends = time.monotonic() + 4
+        ends = time.monotonic() + 30
         while alive(pid) and time.monotonic() < ends:
             time.sleep(0.05)
         assert not alive(pid)

@@ -201,6 +201,20 @@ def test_plugins_show_tells_all_about_a_component(cli):
     assert "reader: jsonl" in cli("plugins", "show", "jsonl").out
 
 
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_what_is_installed_fits_any_screen_and_no_name_is_cut(cli, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    found = [cli("plugins"), cli("plugins", "show", "near-duplicates")]
+    lines = [line for result in found for line in result.out.splitlines()]
+    assert len(lines) > 100
+    assert max(map(len, lines)) <= columns
+    for name in ("wizardlm-complicate-input", "openai-compatible", "semantic-duplicates", "own_lineage"):
+        assert any(name in line.split() for line in lines)
+    assert not any("…" in line for line in lines)
+    if columns == 40:
+        assert "earlier versions of its own lineage" in " ".join(" ".join(lines).split())
+
+
 def test_every_component_can_be_shown(cli):
     from evolteacher.catalog import Catalog
 
@@ -209,7 +223,7 @@ def test_every_component_can_be_shown(cli):
     for name in sorted(names):
         result = cli("plugins", "show", name)
         assert result.code == 0
-        assert "In a recipe" in result.out
+        assert "In a recipe" in result.out or "On the command line" in result.out
     assert "evolve: {litellm: {model: …}}" in cli("plugins", "show", "litellm").out
 
 

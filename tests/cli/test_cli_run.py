@@ -182,6 +182,7 @@ def with_path(site):
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
+@pytest.mark.alone
 def test_a_second_signal_ends_at_once(folder, start):
     """A filter that sleeps holds the loop up, so that only the second signal can end the run."""
     site = folder / "site"

@@ -62,6 +62,7 @@ def seconds(command):
     return time.perf_counter() - started
 
 
+@pytest.mark.alone
 def test_help_takes_at_most_one_and_a_half_times_the_imports_of_typer_and_pydantic():
     """Medians of alternating runs; the best of three tries, for a machine that does other things besides."""
     bare = [sys.executable, "-c", "import typer, pydantic"]

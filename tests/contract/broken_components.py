@@ -282,11 +282,11 @@ class UnorderedRows(GoodDatasetFilter, name="unordered-rows"):
 
 @breaks("test_a_huge_text_is_done_in_time", patience=0.5)
 class Quadratic(GoodFilter, name="quadratic"):
-    """Compares all with all."""
+    """Goes through the rest of the text after each bracket, as a careless pattern does: two seconds for 100,000."""
 
     def reject(self, text):
-        end = time.process_time() + (len(text) / 30_000) ** 2
-        while len(text) > 1_000 and time.process_time() < end:
+        end = time.process_time() + (text.count("(") / 70_000) ** 2
+        while time.process_time() < end:
             pass
         return super().reject(text)
 

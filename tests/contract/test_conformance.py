@@ -59,7 +59,7 @@ SMOLLM2 = "smollm2-135m-instruct"
 def embedded():
     """SmolLM2 in this process; 98 MB, fetched once into the user's cache."""
     fetch(KNOWN[SMOLLM2])
-    return Embedded(model=SMOLLM2)
+    return Embedded(model=SMOLLM2, threads=1)  # threads that share cores with other processes wait for them
 
 
 @needs("xllamacpp")
@@ -112,7 +112,7 @@ def checkpoint(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def transformers(checkpoint):
-    return Transformers(model=checkpoint, threads=1)  # threads that share cores with other processes wait for them
+    return Transformers(model=checkpoint, threads=1)  # as above
 
 
 @needs("torch", "transformers")

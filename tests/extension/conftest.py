@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packages import install
 
 HERE = Path(__file__).parent
 PACKAGES = ("evolteacher-shout", "acme-evolteacher", "evolteacher-ollama", "evolteacher-debate", "evolteacher-entropy")
@@ -15,19 +16,12 @@ collect_ignore = list(PACKAGES)  # their own tests run where they are installed
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """A folder into which pip has installed the packages; nothing is downloaded."""
-    sources, target = tmp_path_factory.mktemp("sources"), tmp_path_factory.mktemp("site")
+    """A folder into which the packages are installed."""
+    root = tmp_path_factory.mktemp("installed")
+    sources, target = root / "sources", root / "site"
     for package in PACKAGES:
         shutil.copytree(HERE / package, sources / package)
-    command = [sys.executable, "-m", "pip", "install", "--no-build-isolation", "--no-deps", "--no-index", "--quiet"]
-    # Nothing but these, so that the warnings of the pip of this environment do not matter.
-    done = subprocess.run(
-        [*command, "--target", target, *(sources / package for package in PACKAGES)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    install(target, *(sources / package for package in PACKAGES))
     assert sorted(path.name for path in target.glob("*.dist-info")) == [
         "acme_evolteacher-0.3.dist-info",
         "evolteacher_debate-0.4.dist-info",

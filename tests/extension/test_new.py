@@ -1,5 +1,6 @@
 """``evolteacher plugins new`` writes a package that installs, passes its tests and runs, as it stands."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -8,6 +9,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
+from evolteacher.cli import main
 
 LONGEST = "a" * 24 + "-" + "b" * 25
 
@@ -29,8 +32,24 @@ def run(*words, cwd, code=0, site=None):
     return done
 
 
-def new(*words, cwd, code=0, site=None):
+def new_there(*words, cwd, code=0, site=None):
+    """Run the command in a process of its own."""
     return run("-m", "evolteacher", "plugins", "new", *words, cwd=cwd, code=code, site=site)
+
+
+@pytest.fixture
+def new(capfd):
+    """Run the command in this process, as the console script does."""
+
+    def carry_out(*words, cwd, code=0):
+        capfd.readouterr()
+        with contextlib.chdir(cwd):
+            assert main(["plugins", "new", *words]) == code
+        said = capfd.readouterr()
+        assert "Traceback" not in said.err
+        return said
+
+    return carry_out
 
 
 def install(folder, site):
@@ -43,7 +62,7 @@ def install(folder, site):
 def made(tmp_path_factory):
     """A package as it is written, and a folder into which it is installed."""
     folder = tmp_path_factory.mktemp("new")
-    said = new("polyglot", cwd=folder).stdout
+    said = new_there("polyglot", cwd=folder).stdout
     install(folder / "evolteacher-polyglot", folder / "site")
     return folder / "evolteacher-polyglot", folder / "site", said
 
@@ -96,7 +115,7 @@ class TestPackage:
         assert "nothing is wrong" in run(*words, cwd=tmp_path, site=made[1]).stdout
 
     @pytest.mark.parametrize("name", ["polyglot", LONGEST, "a"])
-    def test_ruff_and_mypy_have_nothing_to_say(self, name, tmp_path):
+    def test_ruff_and_mypy_have_nothing_to_say(self, new, name, tmp_path):
         new(name, cwd=tmp_path)
         folder = tmp_path / f"evolteacher-{name}"
         run("-m", "ruff", "check", "--no-cache", cwd=folder)
@@ -106,7 +125,7 @@ class TestPackage:
 
 
 class TestName:
-    def test_that_of_the_distribution_means_the_same(self, tmp_path):
+    def test_that_of_the_distribution_means_the_same(self, new, tmp_path):
         new("evolteacher-polyglot", "--out", "here", cwd=tmp_path)
         assert (tmp_path / "here/evolteacher_polyglot/__init__.py").exists()
 
@@ -126,10 +145,10 @@ class TestName:
             ("a" * 51, "a" * 50),
         ],
     )
-    def test_what_is_no_name_is_refused_with_the_nearest(self, name, nearest, tmp_path):
+    def test_what_is_no_name_is_refused_with_the_nearest(self, new, name, nearest, tmp_path):
         done = new("--", name, cwd=tmp_path, code=2)
-        assert f"error: '{name}' is no name for a plugin: lower-case words joined by hyphens" in done.stderr
-        assert (f"Did you mean '{nearest}'?" in done.stderr) if nearest else ("Did you mean" not in done.stderr)
+        assert f"error: '{name}' is no name for a plugin: lower-case words joined by hyphens" in done.err
+        assert (f"Did you mean '{nearest}'?" in done.err) if nearest else ("Did you mean" not in done.err)
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(
@@ -140,33 +159,33 @@ class TestName:
             ("add-constraints", "there is operator 'add-constraints' already, brought by plugin 'wizardcoder'"),
         ],
     )
-    def test_one_that_is_taken_says_by_whom(self, name, why, tmp_path):
-        assert why in new(name, cwd=tmp_path, code=2).stderr
+    def test_one_that_is_taken_says_by_whom(self, new, name, why, tmp_path):
+        assert why in new(name, cwd=tmp_path, code=2).err
         assert list(tmp_path.iterdir()) == []
 
     def test_that_of_an_installed_third_party_is_taken(self, made, tmp_path):
-        done = new("polyglot", cwd=tmp_path, code=2, site=made[1])
+        done = new_there("polyglot", cwd=tmp_path, code=2, site=made[1])
         assert "plugin 'polyglot' (evolteacher-polyglot 0.1.0) is installed already" in done.stderr
 
 
 class TestFolder:
-    def test_an_empty_one_is_taken(self, tmp_path):
+    def test_an_empty_one_is_taken(self, new, tmp_path):
         (tmp_path / "there").mkdir()
         new("polyglot", "--out", "there", cwd=tmp_path)
         assert (tmp_path / "there/pyproject.toml").exists()
 
-    def test_nothing_is_ever_overwritten(self, tmp_path):
+    def test_nothing_is_ever_overwritten(self, new, tmp_path):
         (tmp_path / "full").mkdir()
         (tmp_path / "full/README.md").write_text("mine")
         done = new("polyglot", "--out", "full", cwd=tmp_path, code=2)
-        assert "full: this folder holds files already, and nothing is overwritten; choose another" in done.stderr
+        assert "full: this folder holds files already, and nothing is overwritten; choose another" in done.err
         assert [path.name for path in (tmp_path / "full").iterdir()] == ["README.md"]
 
-    def test_a_file_is_no_folder(self, tmp_path):
+    def test_a_file_is_no_folder(self, new, tmp_path):
         (tmp_path / "file").write_text("mine")
-        assert "file: this is a file" in new("polyglot", "--out", "file", cwd=tmp_path, code=2).stderr
-        assert "file" in new("polyglot", "--out", "file/below", cwd=tmp_path, code=2).stderr
+        assert "file: this is a file" in new("polyglot", "--out", "file", cwd=tmp_path, code=2).err
+        assert "file" in new("polyglot", "--out", "file/below", cwd=tmp_path, code=2).err
 
     @pytest.mark.skipif(not Path("/dev/full").exists() or not Path("/proc").exists(), reason="needs Linux")
-    def test_one_that_cannot_be_written_is_an_error_without_traceback(self, tmp_path):
-        assert "cannot be written" in new("polyglot", "--out", "/proc/polyglot", cwd=tmp_path, code=2).stderr
+    def test_one_that_cannot_be_written_is_an_error_without_traceback(self, new, tmp_path):
+        assert "cannot be written" in new("polyglot", "--out", "/proc/polyglot", cwd=tmp_path, code=2).err

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from packages import install
 
 HERE = Path(__file__).parent
 NOTE = "the plugin evolteacher-shout is now 1.1, and this folder was last run with 1.0: what is stored stays"
@@ -21,9 +22,7 @@ def newer(tmp_path_factory):
     text = project.read_text()
     assert 'version = "1.0"' in text
     project.write_text(text.replace('version = "1.0"', 'version = "1.1"'))
-    words = ["install", "--no-build-isolation", "--no-deps", "--no-index", "--quiet", "--target", root / "site"]
-    done = subprocess.run([sys.executable, "-m", "pip", *words, root / "source"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    install(root / "site", root / "source")
     return root / "site"
 
 

@@ -56,7 +56,7 @@ def submit(provider, rows, **more):
 
 
 def ended(provider, batch):
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while (seen := call(provider, "GET", f"/v1/batches/{batch}").json)["status"] not in ENDS:
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -134,6 +134,7 @@ def test_latency_is_lognormal_with_the_mean_it_says():
     assert latency(0.2, 0.0, Draw(1, b"", 0)) == 0.2 and latency(0.0, 1.0, Draw(1, b"", 0)) == 0.0
 
 
+@pytest.mark.alone
 async def test_requests_wait_for_their_latency_side_by_side():
     with Provider(latency=0.1, latency_sigma=0.5, seed=3) as provider:
         texts = [f"task {number}" for number in range(30)]
@@ -152,6 +153,7 @@ async def test_requests_wait_for_their_latency_side_by_side():
     assert min(late) > -0.002 and statistics.median(late) < 0.1
 
 
+@pytest.mark.alone
 def test_latencies_in_turn_are_the_same_for_clients_that_ask_different_things():
     def took(word):
         with (
@@ -265,7 +267,7 @@ def test_the_process_ends_when_the_test_is_killed():
         os.kill(server, 0)
         test.send_signal(signal.SIGKILL)
         test.wait()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while _alive(server) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not _alive(server)

@@ -1,4 +1,7 @@
-"""Has a component work in another process, whose sets and dictionaries of hashes have another order."""
+"""Has a component work in another process, whose sets and dictionaries of hashes have another order.
+
+It stands outside ``evolteacher.testing``, since that process needs no pytest, and would take twice as long with it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any
 from evolteacher.component import Component
 from evolteacher.specimens import Script, attempt
 
-_PROGRAM = "from evolteacher.testing.elsewhere import main; main()"
+_PROGRAM = "from evolteacher.elsewhere import main; main()"
 
 _LONGEST_WAIT = 120
 """Seconds until another process is given up."""
