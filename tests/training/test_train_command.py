@@ -126,9 +126,9 @@ def test_several_processes_are_started_by_accelerate_with_what_ships(tmp_path):
         configuration("zero33")
 
 
-@pytest.mark.parametrize("name", ["cpu", "ddp", "fsdp", "zero2", "zero3"])
+@pytest.mark.parametrize("name", ["ddp", "fsdp", "zero2", "zero3"])
 def test_each_configuration_that_ships_is_one_that_accelerate_reads(name):
     from accelerate.commands.config.config_args import load_config_from_file
 
     read = load_config_from_file(str(configuration(name)))
-    assert read.distributed_type.value in ("MULTI_CPU", "MULTI_GPU", "FSDP", "DEEPSPEED")
+    assert read.distributed_type.value in ("MULTI_GPU", "FSDP", "DEEPSPEED")
