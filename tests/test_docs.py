@@ -337,7 +337,7 @@ class TestPlugins:
         assert len(attributes) == 2
         for name, default in attributes.items():
             assert re.search(rf"^\| `{name}` \| .* \| `{default:g}` \|$", page, re.MULTILINE), name
-        for words in ("`operator`, `filter`", "`answer(prompt, label)`", "`rejects`, `keeps`"):
+        for words in ("`operator`, `filter`, `benchmark`", "`answer(prompt, label)`", "`rejects`, `keeps`"):
             assert f"| {words} |" in page
 
     def test_reserved_words_are_named_in_both_guides(self):
