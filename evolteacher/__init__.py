@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, make_benchmark, read_benchmarks
+    from evolteacher.decontamination.certificate import ContaminationPair
     from evolteacher.decontamination.index import (
         ContaminationHit,
         ContaminationIndex,
@@ -83,6 +84,7 @@ __all__ = [
     "ContaminationHit",
     "ContaminationIndex",
     "ContaminationMethod",
+    "ContaminationPair",
     "ContaminationSettings",
     "ConvertReport",
     "DatasetFilter",
@@ -172,6 +174,7 @@ _MODULES = {
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "decontamination.against": ("BenchmarkSpec", "NamedBenchmark", "make_benchmark", "read_benchmarks"),
+    "decontamination.certificate": ("ContaminationPair",),
     "decontamination.index": (
         "ContaminationHit",
         "ContaminationIndex",

@@ -12,7 +12,7 @@ from typing import Any
 from evolteacher.catalog import Catalog
 from evolteacher.dataset import chosen_format, row_of, write_rows
 from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, read_benchmarks
-from evolteacher.decontamination.certificate import Certificate, Pair
+from evolteacher.decontamination.certificate import Certificate, ContaminationPair
 from evolteacher.decontamination.index import ContaminationIndex, ContaminationSettings
 from evolteacher.decontamination.running import BenchmarkRunner
 from evolteacher.errors import UsageError
@@ -160,7 +160,7 @@ class _Search:
         self.benchmarks = benchmarks
         self.settings = settings
         self.checked = 0
-        self.pairs: dict[int, list[Pair]] = {}
+        self.pairs: dict[int, list[ContaminationPair]] = {}
         self._index = ContaminationIndex({each.name: each.problems for each in benchmarks}, settings)
         self._runner = BenchmarkRunner({each.name: each.problems for each in benchmarks})
 
@@ -168,13 +168,13 @@ class _Search:
         """Look at the texts of a row."""
         self.checked += 1
         for place, text in (("instruction", example.instruction), ("response", example.response or "")):
-            pairs = [Pair.of_hit(row.where, place, text, hit) for hit in self._index.find(text)]
+            pairs = [ContaminationPair.of_hit(row.where, place, text, hit) for hit in self._index.find(text)]
             if pairs:
                 self.pairs.setdefault(order, []).extend(pairs)
 
     async def run(self, reading: _Reading) -> None:
         """Run the benchmarks' tests on every answer; the order in which results come changes nothing."""
-        found: dict[int, list[Pair]] = {}
+        found: dict[int, list[ContaminationPair]] = {}
         rows = enumerate(reading.rows(SeedReport()))
 
         async def work() -> None:
@@ -182,7 +182,7 @@ class _Search:
                 answer = example.response or ""
                 solved = await self._runner.find(answer)
                 if solved:
-                    found[order] = [Pair.of_solved(row.where, answer, each) for each in solved]
+                    found[order] = [ContaminationPair.of_solved(row.where, answer, each) for each in solved]
 
         async with asyncio.TaskGroup() as group:
             for _ in range(AT_ONCE):

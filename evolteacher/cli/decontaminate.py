@@ -15,7 +15,7 @@ from evolteacher.cli.convert import shape
 from evolteacher.cli.summary import fact_table
 from evolteacher.cli.terminal import count, emit, load_catalog, note, plain, shortened
 from evolteacher.dataset import DATASET_FORMATS
-from evolteacher.decontamination.certificate import Pair
+from evolteacher.decontamination.certificate import ContaminationPair
 from evolteacher.decontamination.index import METHODS, ContaminationMethod, ContaminationSettings
 from evolteacher.errors import UsageError, did_you_mean
 from evolteacher.shapes import FORMATS
@@ -141,7 +141,7 @@ def _spec(text: str) -> Any:
     return spec
 
 
-def _side_by_side(pair: Pair) -> Table:
+def _side_by_side(pair: ContaminationPair) -> Table:
     """Show a row and the problem that it holds, one beside the other."""
     whole = fact_table()
     whole.add_row(Text(f" {plain(pair.row)}, {pair.place}", "bold"))

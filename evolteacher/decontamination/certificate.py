@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from evolteacher import __version__
 from evolteacher.decontamination.against import NamedBenchmark
@@ -24,7 +24,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class ContaminationPair:
     """A row beside the problem that was found in it.
 
     Attributes:
@@ -52,14 +52,14 @@ class Pair:
     reason: str
 
     @classmethod
-    def of_hit(cls, row: str, place: str, text: str, hit: ContaminationHit) -> Pair:
+    def of_hit(cls, row: str, place: str, text: str, hit: ContaminationHit) -> ContaminationPair:
         """Make a pair of what was found in a text."""
         part = hit.part
         score = round(hit.score, 4)
         return cls(row, place, text, part.benchmark, part.problem, part.name, hit.method, score, part.text, hit.reason)
 
     @classmethod
-    def of_solved(cls, row: str, text: str, found: Solves) -> Pair:
+    def of_solved(cls, row: str, text: str, found: Solves) -> ContaminationPair:
         """Make a pair of a response that solves a problem."""
         beside = found.problem.solution or found.problem.prompt
         return cls(
@@ -81,6 +81,24 @@ def excerpt(text: str, most: int = EXCERPT) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}…"
 
 
+@runtime_checkable
+class Certifies(Protocol):
+    """What a row filter has whose findings a run certifies."""
+
+    @property
+    def benchmarks(self) -> Sequence[NamedBenchmark]:
+        """The benchmarks, read."""
+        ...
+
+    def certified(self) -> Mapping[str, Any]:
+        """Return its methods and thresholds."""
+        ...
+
+    def pairs(self, row: str, instruction: str, response: str, reason: str) -> list[ContaminationPair]:
+        """Return what is wrong with a row that it rejected for a reason, side by side; nothing is asked or run."""
+        ...
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What a decontamination came to.
@@ -97,7 +115,7 @@ class Certificate:
     checks: Mapping[str, Mapping[str, Any]]
     checked: int
     removed: int
-    pairs: Sequence[Pair]
+    pairs: Sequence[ContaminationPair]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain JSON values: the same for the same run, with no time and no place on this machine."""

@@ -9,7 +9,7 @@ not lessen (GPT-3, arXiv 2005.14165, appendix C, looks for single shared 13-gram
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, get_args
@@ -90,63 +90,52 @@ class ContaminationIndex:
         self.settings = settings or ContaminationSettings()
         self.parts = [part for name, problems in benchmarks.items() for part in parts_of(name, problems)]
         self._normalised = [normalised(part.text) for part in self.parts]
+        self._folded = [folded(text) for text in self._normalised]
         self._tokens = [tokens_of(text) for text in self._normalised]
 
     def find(self, text: str) -> list[ContaminationHit]:
         """Return what a text holds: for each problem the surest hit, the surest first."""
-        text = normalised(text)
-        ways: dict[ContaminationMethod, Callable[[str], Iterator[tuple[int, float]]]] = {
-            "exact": self._exact,
-            "squeezed": self._squeezed,
-            "ngrams": self._ngrams,
-            "minhash": self._minhash,
-        }
+        text, methods = normalised(text), self.settings.methods
+        found: dict[ContaminationMethod, list[tuple[int, float]]] = {}
+        if "exact" in methods or "squeezed" in methods:
+            tight, whole = self._squeezed(text), folded(text)
+            found["exact"] = [each for each in tight if self._folded[each[0]] in whole]
+            found["squeezed"] = tight
+        if "ngrams" in methods:
+            found["ngrams"] = self._ngrams(text)
+        if "minhash" in methods:
+            found["minhash"] = self._minhash(text)
         hits: dict[tuple[str, str], ContaminationHit] = {}
-        for method in (each for each in METHODS if each in self.settings.methods):
-            for place, score in sorted(ways[method](text), key=lambda found: (-found[1], found[0])):
+        for method in (each for each in METHODS if each in methods):
+            for place, score in sorted(found[method], key=lambda each: (-each[1], each[0])):
                 part = self.parts[place]
                 hits.setdefault((part.benchmark, part.problem), ContaminationHit(part, method, score))
         return sorted(hits.values(), key=lambda hit: (METHODS.index(hit.method), -hit.score))
 
-    def _exact(self, text: str) -> Iterator[tuple[int, float]]:
-        return self._holding(folded(text), self._folded_parts)
+    def _squeezed(self, text: str) -> list[tuple[int, float]]:
+        tight = squeezed(text)
+        return [(place, 1.0) for place, anchor, part in self._tight if anchor in tight and part in tight]
 
-    def _squeezed(self, text: str) -> Iterator[tuple[int, float]]:
-        return self._holding(squeezed(text), self._squeezed_parts)
-
-    def _holding(self, text: str, parts: list[tuple[int, str, str]]) -> Iterator[tuple[int, float]]:
-        for place, anchor, part in parts:
-            if anchor in text and part in text:
-                yield place, 1.0
-
-    def _ngrams(self, text: str) -> Iterator[tuple[int, float]]:
+    def _ngrams(self, text: str) -> list[tuple[int, float]]:
         sizes, places = self._ngram_index
         shared = Counter(
             place for gram in ngrams_of(tokens_of(text), self.settings.n) for place in places.get(gram, ())
         )
-        for place, number in shared.items():
-            if (share := number / sizes[place]) >= self.settings.overlap:
-                yield place, share
+        shares = ((place, number / sizes[place]) for place, number in shared.items())
+        return [(place, share) for place, share in shares if share >= self.settings.overlap]
 
-    def _minhash(self, text: str) -> Iterator[tuple[int, float]]:
+    def _minhash(self, text: str) -> list[tuple[int, float]]:
         signatures, lsh = self._signatures
         found = _signature(ngrams_of(tokens_of(text), SHINGLE))
-        for place in lsh.query(found) if found is not None else ():
-            if (likeness := found.jaccard(signatures[place])) >= self.settings.similarity:
-                yield place, likeness
+        near = lsh.query(found) if found is not None else ()
+        alike = ((place, found.jaccard(signatures[place])) for place in near)
+        return [(place, likeness) for place, likeness in alike if likeness >= self.settings.similarity]
 
     @cached_property
-    def _folded_parts(self) -> list[tuple[int, str, str]]:
-        return self._long_enough([folded(text) for text in self._normalised])
-
-    @cached_property
-    def _squeezed_parts(self) -> list[tuple[int, str, str]]:
-        return self._long_enough([squeezed(text) for text in self._normalised])
-
-    def _long_enough(self, texts: list[str]) -> list[tuple[int, str, str]]:
+    def _tight(self) -> list[tuple[int, str, str]]:
+        texts = [squeezed(text) for text in self._normalised]
         shortest = self.settings.shortest
-        sizes = [len(squeezed(text)) for text in self._normalised]
-        return [(place, text[:_ANCHOR], text) for place, text in enumerate(texts) if sizes[place] >= shortest]
+        return [(place, text[:_ANCHOR], text) for place, text in enumerate(texts) if len(text) >= shortest]
 
     @cached_property
     def _ngram_index(self) -> tuple[dict[int, int], dict[str, list[int]]]:

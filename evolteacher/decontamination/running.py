@@ -93,6 +93,12 @@ class BenchmarkRunner:
             if result.passed
         ]
 
+    def named_in(self, reason: str) -> list[Solves]:
+        """Return what a :attr:`Solves.reason` says."""
+        name = reason.removeprefix("its function ").partition("()")[0]
+        all_of = (Solves(name, benchmark, problem) for benchmark, problem, _ in self._problems)
+        return [each for each in all_of if each.reason == reason]
+
 
 def _functions(code: str) -> list[tuple[str, Arity]]:
     tree = parse_python(code) if code else None

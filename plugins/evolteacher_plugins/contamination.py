@@ -78,9 +78,17 @@ class Decontaminate(et.TextFilter, name="decontaminate"):
         hits = self._index.find(text)
         return hits[0].reason if hits else None
 
-    def find(self, text: str) -> Sequence[et.ContaminationHit]:
-        """Return all that the text holds, for the certificate."""
-        return self._index.find(text)
+    def certified(self) -> Mapping[str, Any]:
+        """Return the methods and thresholds, for the certificate."""
+        return self.model_dump(mode="json", exclude={"against"})
+
+    def pairs(self, row: str, instruction: str, response: str, reason: str) -> list[et.ContaminationPair]:
+        """Return all that the texts of a rejected row hold."""
+        return [
+            et.ContaminationPair.of_hit(row, place, text, hit)
+            for place, text in (("instruction", instruction), ("response", response))
+            for hit in self._index.find(text)
+        ]
 
 
 class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
@@ -136,6 +144,14 @@ class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
             "benchmarks": [each.hash for each in self.benchmarks],
         }
         return str(await ask.once(what, run)) or None
+
+    def certified(self) -> Mapping[str, Any]:
+        """Return the sandbox's limits, for the certificate."""
+        return {"methods": ["tests"], "sandbox": self.sandbox.identity()}
+
+    def pairs(self, row: str, instruction: str, response: str, reason: str) -> list[et.ContaminationPair]:
+        """Return the response beside the solution of the problem that the reason names."""
+        return [et.ContaminationPair.of_solved(row, response, found) for found in self._runner.named_in(reason)]
 
 
 def _checked(against: tuple[Any, ...]) -> tuple[Any, ...]:
