@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 import evolteacher as et
 from evolteacher.errors import RecipeError, UsageError
-from evolteacher.testing import FilterConformance, JudgeConformance
-from evolteacher_plugins.contamination import Decontaminate, SolvesBenchmark
+from evolteacher.testing import FilterConformance
+from evolteacher_plugins.contamination import Decontaminate
 
 PROBLEMS = [
     et.Problem(
@@ -80,32 +80,31 @@ def test_white_space_and_marks_that_do_not_show_hide_nothing(which, data):
 @pytest.mark.parametrize("method", ["exact", "squeezed", "ngrams", "minhash"])
 def test_each_method_by_itself(method):
     index = et.ContaminationIndex({"own": PROBLEMS}, et.ContaminationSettings((method,)))
-    long = f"{'nothing of the kind ' * 500}{PROBLEMS[1].prompt}"
+    long = " ".join(["nothing", *map(str, range(500)), PROBLEMS[1].prompt])
     reworded = PROBLEMS[1].prompt.replace("begins", "starts").replace("Tell", "Say")
     found = [
         bool(ids(text, index)) for text in (PROBLEMS[1].prompt, PROBLEMS[1].prompt.replace(" ", ""), long, reworded)
     ]
-    assert (
-        found
-        == {
-            "exact": [True, False, True, False],
-            "squeezed": [True, True, True, False],
-            "ngrams": [True, False, True, True],
-            "minhash": [True, False, False, True],
-        }[method]
-    )
+    wanted = {
+        "exact": [True, False, True, False],
+        "squeezed": [True, True, True, False],
+        "ngrams": [True, False, True, True],
+        "minhash": [True, False, False, True],
+    }
+    assert found == wanted[method]
 
 
 def test_thresholds_are_where_they_say():
     words = PROBLEMS[1].prompt.split()
     half = " ".join(words[: len(words) // 2 + 2])
-    (share,) = [
-        hit.score
-        for hit in et.ContaminationIndex({"own": PROBLEMS[1:]}, et.ContaminationSettings(overlap=0.1)).find(half)
-    ]
-    for overlap, number in ((share, 1), (share + 0.01, 0)):
+
+    def find(overlap):
         made = et.ContaminationSettings(overlap=overlap)
-        assert len(et.ContaminationIndex({"own": PROBLEMS[1:]}, made).find(half)) == number
+        return et.ContaminationIndex({"own": PROBLEMS[1:]}, made).find(half)
+
+    (hit,) = find(0.1)
+    assert 0.1 < hit.score < 1
+    assert (len(find(hit.score)), len(find(hit.score + 0.01))) == (1, 0)
 
 
 @pytest.mark.parametrize(
@@ -141,27 +140,19 @@ class TestDecontaminate(FilterConformance):
     def rejects(self):
         return [PROBLEMS[0].prompt, PROBLEMS[1].prompt, PROBLEMS[0].solution]
 
-
-class TestSolvesBenchmark(JudgeConformance):
-    """It asks nothing of a model, so that what such filters must do with answers does not concern it."""
-
-    test_what_is_judged_stands_in_the_prompt = None
-    test_any_verdict_is_decided = None
-
     @pytest.fixture
-    def filter(self, bench):
-        return SolvesBenchmark(against=("problems:bench.jsonl",))
+    def keeps(self):
+        return ["Write a function that takes two lists in turn.", "def weave(first, second):", "x"]
 
 
 def recipe(filters, rounds=1, rows=()):
     write_rows = [{"instruction": f"Sum the numbers {n}, please.", "output": "x"} for n in range(3)]
     with open("seeds.jsonl", "w") as file:
         file.writelines(json.dumps(row) + "\n" for row in (*write_rows, *rows))
-    replies = {"evolve": PROBLEMS[1].prompt, "respond": RENAMED}
     return {
         "evolteacher": 1, "name": "clean", "seeds": "seeds.jsonl", "rounds": rounds, "filters": filters,
         "operators": [{"template": {"template": "Make harder: {{ instruction }}"}}], "backends": {"evolve": "scripted"},
-    }, replies  # fmt: skip
+    }  # fmt: skip
 
 
 AGAINST = {"against": [{"problems": {"path": "bench.jsonl"}}]}
@@ -173,7 +164,7 @@ def go(plain, folder):
 
 def test_a_seed_that_is_found_neither_evolves_nor_is_written(bench):
     seed = {"instruction": "Weave.", "output": PROBLEMS[0].solution}
-    plain, _ = recipe([{"decontaminate": {**AGAINST, "on": "instruction"}}, "solves-benchmark"], rows=[seed])
+    plain = recipe([{"decontaminate": {**AGAINST, "on": "instruction"}}, "solves-benchmark"], rows=[seed])
     plain["filters"][1] = {"solves-benchmark": AGAINST}
     renamed = {"instruction": "Zip these.", "output": RENAMED}
     with open("seeds.jsonl", "a") as file:
@@ -199,7 +190,7 @@ def test_a_seed_that_is_found_neither_evolves_nor_is_written(bench):
 
 
 def test_another_benchmark_is_another_experiment(bench):
-    plain, _ = recipe([{"decontaminate": AGAINST}])
+    plain = recipe([{"decontaminate": AGAINST}])
     go(plain, bench / "run")
     write(bench / "bench.jsonl", [{"task_id": "own/3", "prompt": "Another problem of another benchmark."}])
     with pytest.raises(UsageError, match="hashes"):
@@ -207,10 +198,10 @@ def test_another_benchmark_is_another_experiment(bench):
 
 
 def test_a_rejudge_without_the_filter_leaves_no_old_certificate(bench):
-    plain, _ = recipe([{"decontaminate": AGAINST}])
+    plain = recipe([{"decontaminate": AGAINST}])
     go(plain, bench / "run")
     assert (bench / "run" / "decontamination.json").exists()
-    et.rejudge(bench / "run", et.Recipe.from_dict({**plain, "filters": []}))
+    et.rejudge(bench / "run", recipe=et.Recipe.from_dict({**plain, "filters": []}))
     assert not (bench / "run" / "decontamination.json").exists()
 
 
@@ -219,13 +210,13 @@ WRONG = {
     "option": ([{"mbpp": {"pth": "x"}}], "its options: path"),
     "value": (["humaneval:x"], "write humaneval alone"),
     "two": ([{"mbpp": {}, "humaneval": {}}], "one benchmark at a time"),
-    "none": ([], "at least 1 item"),
+    "none": ([], "needs at least 1"),
 }
 
 
 @pytest.mark.parametrize("case", WRONG)
 def test_a_wrong_benchmark_is_said_when_the_recipe_is_read(bench, case):
     against, words = WRONG[case]
-    plain, _ = recipe([{"decontaminate": {"against": against}}])
+    plain = recipe([{"decontaminate": {"against": against}}])
     with pytest.raises(RecipeError, match=words):
         et.Recipe.from_dict(plain)
