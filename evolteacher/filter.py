@@ -35,6 +35,7 @@ class Filter(Component):
         default_on: where the filter looks when the recipe does not say.
         allowed_on: where a recipe may let it look.
         always_on: where the filter looks, whatever the recipe says.
+        row_seconds: what it takes for a row beside all calls, where a plan should say so: code that it runs.
         verdict_tokens: what an answer of the judge comes to, for the plan's estimate.
     """
 
@@ -42,6 +43,7 @@ class Filter(Component):
     default_on: ClassVar[tuple[Place, ...]] = ()
     allowed_on: ClassVar[tuple[Place, ...]] = ()
     always_on: ClassVar[tuple[Place, ...]] = ()
+    row_seconds: ClassVar[float] = 0.0
     verdict_tokens: ClassVar[int] = 20
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:

@@ -94,13 +94,14 @@ class Decontaminate(et.TextFilter, name="decontaminate"):
 class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
     """Reject a response with a Python function that passes all of a benchmark problem's own tests.
 
-    It finds what was renamed, reworded and translated, and any function that does what a problem asks, wherever it came
-    from. Each function is tried, in a sandbox, on all problems that take as many arguments: about a second of one
-    processor a row. Results are stored like replies. The seeds are always looked at.
+    It finds what was renamed, reworded and translated, and any function that does what a problem's tests ask, wherever
+    it came from. Each function is tried, in a sandbox, on all problems that take as many arguments: about a tenth of a
+    second a row for HumanEval. Results are stored like replies. The seeds are always looked at.
     """
 
     always_on: ClassVar[tuple[et.Place, ...]] = ("seeds",)
     default_on: ClassVar[tuple[et.Place, ...]] = ("response", "seeds")
+    row_seconds: ClassVar[float] = 0.1
 
     against: tuple[et.BenchmarkSpec, ...] = Field(("humaneval",), min_length=1, description=_AGAINST)
     sandbox: et.Sandbox = Field(et.Sandbox(seconds=1, memory_mb=512), description="Limits of what is run.")
