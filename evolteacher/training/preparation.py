@@ -98,6 +98,7 @@ def estimate(
         length=section.max_length or longest if sft.get("packing") else longest,
         checkpointing=bool(sft.get("activation_checkpointing", sft.get("gradient_checkpointing", True))),
         mixed=mixed,
+        on_gpu=accelerated,
     )
     learnt = prepared.learnt
     return Estimate(

@@ -192,8 +192,9 @@ class _Session:
     def _finish(self, trainer: Any, made: dict[str, Any]) -> None:
         """Measure what is held out, write the model with its form and card, and the loss curve."""
         folder, prepared, section = self._folder, self._prepared, self._training.train
-        measured = [line for line in folder.metrics() if "eval_loss" in line]
-        if prepared.held.rows and not any(line["step"] == trainer.state.global_step for line in measured):
+        # Asked of the trainer and not of the file, since all processes must measure, or none.
+        measured = {line["step"] for line in trainer.state.log_history if "eval_loss" in line}
+        if prepared.held.rows and trainer.state.global_step not in measured:
             trainer.evaluate()
         draft = folder.path / ".model.tmp"
         if self._main:

@@ -60,7 +60,7 @@ def watcher(
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             progress.step = state.global_step
-            if stop() and state.global_step < state.max_steps:
+            if _any_process(stop(), args.device) and state.global_step < state.max_steps:
                 control.should_save = control.should_training_stop = True
 
         def on_prediction_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -83,6 +83,18 @@ def watcher(
                 form.write(saved, tokenizer)
 
     return Watch()
+
+
+def _any_process(asked: bool, device: Any) -> bool:
+    """Whether any of the processes that train together was asked to stop: all must do so after the same step."""
+    import torch
+    from torch import distributed
+
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return asked
+    flag = torch.tensor([int(asked)], device=device)
+    distributed.all_reduce(flag, op=distributed.ReduceOp.MAX)
+    return bool(flag.item())
 
 
 def _number(value: Any) -> Any:

@@ -1,5 +1,6 @@
 """Real training steps of TRL's SFTTrainer on a tiny model: masks, resuming, adapters, packing, what is written."""
 
+import asyncio
 import hashlib
 import json
 import shutil
@@ -78,6 +79,26 @@ class TestWhatIsWritten:
         assert form is not None and form.template == tokenizer.chat_template
         assert form.prompt(tokenizer, "a") == "<|user|>a<|end|>\n<|model|>"
         assert AutoModelForCausalLM.from_pretrained(folder).num_parameters() == trained[0].results["weights"]
+
+    def test_who_asks_it_asks_in_the_form_it_was_trained_in(self, tmp_path, data):
+        from evolteacher_backends.transformers import Transformers
+
+        path = write_recipe(tmp_path / "tiny.yaml", write_model(tmp_path / "base", None), data, {"max_steps": 1})
+        model = et.train(path, tmp_path / "out").model
+        form, tokenizer = et.PromptForm.read(model), tokenizer_in(model)
+        assert form.kind == "alpaca" and "### Instruction:" in tokenizer.chat_template
+        prompt = tokenizer(form.prompt(tokenizer, "Sort a list."), add_special_tokens=False)["input_ids"]
+
+        async def ask():
+            backend = Transformers(model=str(model), device="cpu")
+            await backend.open(et.Workload(max_tokens=2))
+            request = et.Request((et.Message("user", "Sort a list."),), et.Sampling(temperature=0.0, max_tokens=2))
+            try:
+                return await backend.complete(request)
+            finally:
+                await backend.close()
+
+        assert asyncio.run(ask()).usage.prompt_tokens == len(prompt)
 
     def test_the_mask_of_real_batches_was_shown(self, trained):
         shown = trained[2]
@@ -238,9 +259,13 @@ class TestMasks:
 
 
 def tokenizer_of(trained):
+    return tokenizer_in(trained[0].model)
+
+
+def tokenizer_in(folder):
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(trained[0].model)
+    return AutoTokenizer.from_pretrained(folder)
 
 
 @pytest.mark.parametrize(
