@@ -18,7 +18,7 @@ from evolteacher.training.watch import TrainProgress
 
 LOOKS_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 15.0
-BAR = 30
+BAR = 14
 CHARACTERS_SHOWN = 600
 """Of each piece of a row, half at its beginning and half at its end."""
 
@@ -111,7 +111,7 @@ class TrainDisplay:
         line = Table.grid(padding=(0, 1))
         steps = self.progress.steps
         bar = ProgressBar(total=steps or None, completed=self.progress.step, width=BAR, pulse=not steps)
-        line.add_row(bar, Text(self._words(now)))
+        line.add_row(bar, Text(self._words(now), no_wrap=True, overflow="ellipsis"))
         return line
 
 

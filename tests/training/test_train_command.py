@@ -39,6 +39,21 @@ def test_it_says_what_it_does_shows_the_mask_and_where_the_model_is(place, capsy
     assert "max_steps: the folder has 1, the recipe nothing" in capsys.readouterr().err
 
 
+def test_the_mask_is_green_in_a_terminal_and_a_text_cannot_steer_it(monkeypatch, capsys):
+    from evolteacher.cli.trainshow import CHARACTERS_SHOWN, TrainDisplay, show_row
+    from evolteacher.training.mask import Shown
+    from evolteacher.training.watch import TrainProgress
+
+    pieces = (("ask \x1b[2J", False), ("x" * 2 * CHARACTERS_SHOWN, True))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show_row(Shown(pieces, 30, 20), TrainDisplay(TrainProgress()))
+    shown = capsys.readouterr().err
+    assert "\x1b[32mx" in shown and "ask \\x1b[2J" in shown and "\x1b[2J" not in shown
+    assert shown.count("x" * 40) < 2 * CHARACTERS_SHOWN / 40 and " … " in shown
+
+
 def test_ctrl_c_stops_after_a_step_and_the_printed_command_goes_on(place, capsys):
     words = ["train", "tiny.yaml", "--out", "out", "--set", "train.sft.max_steps=400"]
 
