@@ -35,6 +35,9 @@ MOST_CHARACTERS = 50_000
 DEEPEST = 90
 """Open brackets, one inside another; the parser's own limit is 200, and before it comes slow going."""
 
+DEEPEST_TREE = 100
+"""Nodes, one inside another; a deeper tree parses, and then exhausts what copies it or writes it out again."""
+
 _MOST_CUTS = 40
 _OPENS = re.compile(r"(?:async +def|def|class|import|from|@)\b|@|[A-Za-z_]\w* *(?::[^=]+)?=[^=]")
 _SETTINGS = frozenset({"setrecursionlimit", "seed", "filterwarnings", "simplefilter", "setcontext"})
@@ -49,9 +52,15 @@ def parse_python(code: str) -> ast.Module | None:
     if _hopeless(code):
         return None
     try:
-        return _tree(code)
+        tree = _tree(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    level: list[ast.AST] = [tree]
+    for _ in range(DEEPEST_TREE):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+        if not level:
+            return tree
+    return None
 
 
 def read_code(answer: str) -> str:

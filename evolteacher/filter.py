@@ -114,7 +114,8 @@ class ReplyFilter(Filter):
     """Judges what a backend said about its own answer (why it ended, its tokens), and not the text that was read.
 
     On an instruction that is the operator's last reply, on a response the responding one. What no backend answered (a
-    seed's own response, an operator without an LLM) comes as :data:`~evolteacher.messages.NO_REPLY`.
+    seed's own response, an operator without an LLM) comes as :data:`~evolteacher.messages.NO_REPLY`. A reply that was
+    cut off behind the end marker of the rewrite comes with the finish reason ``stop``: the rewrite is whole.
     """
 
     default_on: ClassVar[tuple[Place, ...]] = ("instruction", "response")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isfinite
 from typing import Any, TypeVar
 
@@ -17,7 +17,9 @@ from evolteacher.filter import (
     ResponseFilter,
     TextFilter,
 )
+from evolteacher.messages import Reply
 from evolteacher.operator import Ask
+from evolteacher.reading.ending import was_ended
 from evolteacher.record import Evolution, Judgement, Record, clean_text
 from evolteacher.use import Use
 
@@ -87,10 +89,21 @@ def _check(use: Use[Filter], *, response: bool) -> Check | None:
     if isinstance(component, TextFilter):
         return _seeing(use, both, component, (lambda r: r.response) if response else (lambda e: e.child.text))
     if isinstance(component, ReplyFilter):
-        return _seeing(use, both, component, lambda subject: subject.reply)
+        return _seeing(use, both, component, (lambda r: r.reply) if response else _reply_of)
     if isinstance(component, ResponseFilter if response else InstructionFilter):
         return _seeing(use, use.label, component, lambda subject: subject)
     return None
+
+
+def _reply_of(evolution: Evolution) -> Reply:
+    """Return a rewrite's reply; one that was cut off behind the rewrite's end marker counts as stopped there.
+
+    So a model that rambles on is judged as if the recipe had named the marker among the texts that end a reply.
+    """
+    reply, parent, child = evolution.reply, evolution.parent.text, evolution.child.text
+    if reply.finish_reason == "length" and was_ended(reply.text, child, parent, evolution.markers):
+        return replace(reply, finish_reason="stop")
+    return reply
 
 
 def _seeing(use: Use[Filter], score: str, component: Any, part: Callable[[Any], Any]) -> Check:

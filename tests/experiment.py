@@ -150,6 +150,6 @@ def dataset_bytes(folder):
 
 if __name__ == "__main__":
     seeds, out, latency, *changes = sys.argv[1:]
-    backends = {"evolve": {"logged": {"latency": [0, float(latency)]}}}
     changed = json.loads(changes[0]) if changes else {}
-    asyncio.run(arun(recipe(seeds, backends=backends, **changed), out, catalog=catalog()))
+    script = {"latency": [0, float(latency)], "rules": changed.pop("rules", [])}
+    asyncio.run(arun(recipe(seeds, backends={"evolve": {"logged": script}}, **changed), out, catalog=catalog()))

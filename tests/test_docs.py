@@ -330,14 +330,14 @@ class TestPlugins:
     def test_every_suite_and_all_that_an_author_tells_it_is_in_the_tables(self):
         page = read("docs/plugins.md")
         suites = [name for name in testing.__all__ if name.endswith("Conformance")]
-        assert len(suites) == 5
+        assert len(suites) == 6
         assert [name for name in suites if not re.search(rf"class \w+\({name}\)", page)] == []
         assert [name for name in suites if name != "BackendConformance" and f"| `{name}` |" not in page] == []
         attributes = {name: value for name, value in vars(Trials).items() if isinstance(value, int | float)}
         assert len(attributes) == 2
         for name, default in attributes.items():
             assert re.search(rf"^\| `{name}` \| .* \| `{default:g}` \|$", page, re.MULTILINE), name
-        for words in ("`operator`, `filter`", "`answer(prompt, label)`", "`rejects`, `keeps`"):
+        for words in ("`operator`, `filter`, `benchmark`", "`answer(prompt, label)`", "`rejects`, `keeps`"):
             assert f"| {words} |" in page
 
     def test_reserved_words_are_named_in_both_guides(self):
@@ -450,7 +450,7 @@ def test_the_parser_sees_every_fence():
 def test_the_page_about_filters_names_each_with_its_options_and_its_recipe_loads():
     row_filters = [e for e in Catalog.load().entries("filter") if not issubclass(e.cls, et.DatasetFilter)]
     judges = [e.cls for e in row_filters if e.plugin.name == "judges"]
-    assert (len(row_filters), len(judges)) == (24, 4)
+    assert (len(row_filters), len(judges)) == (25, 4)
     for cls in (e.cls for e in row_filters):
         page = read("docs/judges.md" if cls in judges else "docs/filters.md")
         for word in (cls.name, *cls.model_fields):

@@ -44,7 +44,20 @@ class ReplyWatcher(et.ReplyFilter, name="reply-watcher"):
         return None
 
 
+class Ends(et.Operator, name="ends"):
+    """Ask for a task between markers."""
+
+    markers = ("[GIVEN]", "[/GIVEN]", "[HARDER]", "[/HARDER]")
+
+    def prompt(self, parent):
+        return f"[GIVEN]{parent.text}[/GIVEN] [HARDER]"
+
+
 class Mine:
+    @et.hookimpl
+    def register_operators(self):
+        return [Ends]
+
     @et.hookimpl
     def register_filters(self):
         return [TextJudge, ReplyJudge, Watcher, ReplyWatcher]
@@ -54,7 +67,7 @@ EVOLVED = "Write a longer function that does much more than this"
 ANSWER = "def longer(): return 1 + 1"
 
 
-def go(tmp_path, *filters, rules=(), judge="fine"):
+def go(tmp_path, *filters, rules=(), judge="fine", operator="harder"):
     """Run one round over one seed; the answers are those above unless a rule says otherwise."""
     answers = [
         *rules,
@@ -67,7 +80,7 @@ def go(tmp_path, *filters, rules=(), judge="fine"):
         "name": "places",
         "seeds": str(write_seeds(tmp_path, 1)),
         "rounds": 1,
-        "operators": ["harder"],
+        "operators": [operator],
         "filters": list(filters),
         "backends": {"evolve": {"scripted": {"rules": answers, "strict": True}}},
     }
@@ -113,6 +126,25 @@ def test_truncated_looks_at_the_reply_of_its_place(step, stage, on, tmp_path):
     steps, _ = go(tmp_path, {"truncated": {"on": on}}, rules=[cut])
     reason = "the reply was cut off at max_tokens"
     assert steps == ([(stage, "truncated", reason)] if on in (stage, "both") else [(steps[0][0], "", "")])
+
+
+@pytest.mark.parametrize(
+    ("reply", "whole"),
+    [
+        ("Double a list and explain why.\n[/HARDER]\nHere is how: def", True),
+        ("Double a list and explain why.\n[/harder]", True),
+        ("Double a list and explain why.", False),
+        ("Double a list and explain why.\n[/HARD", False),
+        ("[/HARDER]\n[HARDER]\nDouble a list and expl", False),
+        ("[/GIVEN]\n[HARDER]\nDouble a list and expl", False),
+        ("[GIVEN]\nSort a list by its second items.\n[/HARDER]\n[HARDER]\nDouble a list and expl", False),
+        ("I'm sorry, but I can't help with that.\n[/HARDER]\n[HARDER]\nDouble a list and expl", False),
+    ],
+)
+def test_truncated_keeps_a_rewrite_that_was_ended_before_the_cut(reply, whole, tmp_path):
+    cut = {"step": "evolve", "reply": reply, "finish_reason": "length"}
+    steps, _ = go(tmp_path, {"truncated": {"on": "instruction"}}, operator="ends", rules=[cut])
+    assert [filter for _, filter, _ in steps] == ["" if whole else "truncated"]
 
 
 def test_no_gain_asks_the_judge_about_parent_and_child(tmp_path):

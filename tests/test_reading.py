@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from evolteacher.errors import Unreadable
 from evolteacher.reading import read_rewritten
+from evolteacher.reading.ending import was_ended
 from evolteacher_plugins.wizardcoder import WizardCoderOperator
 
 ANSWERS = Path(__file__).parent / "data" / "answers.jsonl"
@@ -70,6 +71,30 @@ def test_the_recorded_answers(half):
     }
     assert len(table) == HALVES[half]
     assert misses == KNOWN_MISSES[half]
+
+
+def test_a_recorded_rewrite_was_ended_where_its_end_marker_was_seen_before_the_cut():
+    cut = [row for row in rows() if row["finish"] == "length" and row["markers"] == "tags"]
+    texts = {row["id"]: read(row["answer"], row["parent"]) for row in cut}
+    ended = {row["id"] for row in cut if was_ended(row["answer"], str(texts[row["id"]]), row["parent"], TAGS)}
+    assert ended == {"f15c9b9", "f15656d", "s1554ae"}
+    assert (
+        sum(text is not None for text in texts.values()) - len(ended) == 11
+    )  # no marker: half of one, for all we know
+
+
+def test_a_rewrite_that_is_cut_short_anywhere_before_its_end_was_not_ended():
+    whole = [row for row in rows() if "</harder_task>" in row["answer"] and read(row["answer"], row["parent"])]
+    tried = 0
+    for row in whole:
+        end = row["answer"].index("</harder_task>") + len("</harder_task>") - 1
+        for size in range(1, end, max(1, end // 20)):
+            answer = row["answer"][:size]
+            text = read(answer, row["parent"])
+            if text is not None:
+                tried += 1
+                assert not was_ended(answer, text, row["parent"], TAGS)
+    assert len(whole) >= 10 and tried >= 150
 
 
 SURROUNDED = {

@@ -29,6 +29,7 @@ NAMES = [
     "oss-instruct",
     "quickstart",
     "wizardcoder",
+    "wizardcoder-verified",
     "wizardcoder-vllm",
     "wizardlm",
     "wizardmath",
@@ -55,7 +56,7 @@ def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {use.label: use.on for use in recipe.filters}
 
 
-def test_nine_recipes_that_evolve_and_three_that_train_ship(catalog):
+def test_ten_recipes_that_evolve_and_three_that_train_ship(catalog):
     assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == sorted([*NAMES, *TRAIN])
     assert {*NAMES, *TRAIN} <= set(recipe_names(catalog))
 
@@ -194,6 +195,31 @@ def test_wizardcoder_vllm_is_wizardcoder_on_one_local_model(catalog):
     assert (changed.model, changed.tensor_parallel_size) == ("path/to/a/checkpoint", 2)
 
 
+def test_wizardcoder_verified_runs_its_answers(catalog):
+    recipe = Recipe.load("wizardcoder-verified", catalog=catalog)
+    assert recipe.operators == Recipe.load("wizardcoder", catalog=catalog).operators
+    (use,) = [use for use in recipe.filters if use.component.asks()]
+    assert (use.label, use.on) == ("passes-its-tests", ("response",))
+    options = use.component.options()
+    assert (options["not_python"], options["no_function"], options["repairs"]) == ("reject", "reject", 1)
+    assert use.component.judging() == {"judge": 1, "respond": 1}
+
+
+def test_wizardcoder_verified_keeps_what_passes(tmp_path: Path, catalog):
+    rules = [
+        {"contains": "Write tests of a Python function", "reply": "assert half(4) == 2\nassert half(10) == 5"},
+        {"step": "respond", "share": 0.5, "reply": "```python\ndef half(n):\n    return n / 2\n```"},
+        {"step": "respond", "reply": "```python\ndef half(n):\n    return n * 2\n```"},
+        {"contains": "some tests of it fail", "reply": "def half(n):\n    return n // 2"},
+    ]
+    scripted = f"backends.evolve={{scripted: {json.dumps({'rules': rules})}}}"
+    changes = [f"seeds.path={shipped_folder() / SEEDS}", "rounds=1", scripted]
+    result = et.run(Recipe.load("wizardcoder-verified", catalog=catalog, set=changes), tmp_path / "run")
+    assert result.summary.kept[1] > result.summary.repaired["passes-its-tests"] > 0
+    rows = json.loads((tmp_path / "run" / "round-1.json").read_text(encoding="utf-8"))
+    assert {row["output"].splitlines()[2].strip() for row in rows} == {"return n / 2", "return n // 2"}
+
+
 def test_the_commands_and_settings_in_the_comments_are_real(catalog):
     changed = Recipe.load("evol-teacher", catalog=catalog, set=["backends.evolve.litellm.model=openai/gpt-4.1-mini"])
     assert changed.backends["evolve"].component.options()["model"] == "openai/gpt-4.1-mini"
@@ -281,10 +307,12 @@ def test_each_is_planned_and_runs_to_its_end_with_scripted_answers(tmp_path: Pat
         result = et.run(recipe, tmp_path / name, limit=3)
         summary = result.summary
         assert (result.pending, summary.seeds) == (0, 3), name
-        assert result.records > summary.kept.get(0, 0) == (0 if name == "oss-instruct" else 3), name
+        assert summary.kept.get(0, 0) == (0 if name == "oss-instruct" else 3), name
+        # No made-up answer passes tests that nobody wrote.
+        assert result.records > summary.kept.get(0, 0) or name == "wizardcoder-verified"
         assert set(summary.operators) <= {use.label for use in recipe.operators}, name
         ran.append(name)
-    assert ran == NAMES and len(ran) == 9
+    assert ran == NAMES and len(ran) == 10
 
 
 @pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed")

@@ -15,7 +15,7 @@ MODES = {
     "with": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256, processes=8),
     "without": et.Sandbox(seconds=1, wall_seconds=3, memory_mb=256, processes=8, namespaces="off"),
 }
-NAME = "evolvictim"
+NAME = f"evil{os.getpid()}"[:15]
 AFTER = "import os\nassert os.listdir() == []"
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from evolteacher.component import Component
-from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.filter import DatasetFilter, Filter, ResponseFilter
 from evolteacher.record import Judgement, Record
 from evolteacher.specimens import TEXTS, UNANSWERED, Script, Trial, attempt, dataset, specimens
 from evolteacher.testing.components import AskingChecks, ComponentChecks, Trials, missing
@@ -44,11 +44,11 @@ class _RowChecks(_FilterChecks):
         return ()
 
     def test_it_gives_a_reason_or_none(self, component: Component) -> None:
-        """What is kept gets None, and what is rejected a reason in words: a text that is not empty."""
+        """What is kept gets None, or a repair of a response; what is rejected a reason in words: no empty text."""
         for what, specimen in self.kinds(component):
             trial = self.trial(component, specimen)
             if trial.error is None:
-                _check_reason(self, trial, what)
+                _check_reason(self, component, trial, what)
 
     def test_it_rejects_what_it_should(self, component: Component, rejects: Sequence[Any]) -> None:
         """What the author says that it rejects (the fixture `rejects`) gets a reason."""
@@ -89,7 +89,7 @@ class JudgeConformance(_RowChecks, AskingChecks):
             trial = attempt(component, specimen, Script(lambda asked: ANSWERS[what]))
             if trial.error is not None:
                 self.violated(f"with {where}, after {what} it raised {describe(trial.error)}")
-            _check_reason(self, trial, f"{where}, after {what},")
+            _check_reason(self, component, trial, f"{where}, after {what},")
             decided += bool(trial.asked)
         if not decided:
             self.must_ask(component)
@@ -178,7 +178,7 @@ def _reason(found: Any) -> Any:
     return found.reason if isinstance(found, Judgement) else found
 
 
-def _check_reason(suite: Trials, trial: Trial, what: str) -> None:
+def _check_reason(suite: Trials, component: Component, trial: Trial, what: str) -> None:
     found = trial.result.values() if isinstance(trial.result, Mapping) else [trial.result]
     for each in found:
         reason = each.reason if isinstance(each, Judgement) else each
@@ -187,3 +187,10 @@ def _check_reason(suite: Trials, trial: Trial, what: str) -> None:
         score = each.score if isinstance(each, Judgement) else None
         if score is not None and not math.isfinite(score):
             suite.violated(f"with {what} it gave the score {score!r}")
+        repair = each.response if isinstance(each, Judgement) else None
+        if repair is None:
+            continue
+        if not isinstance(component, ResponseFilter) or reason is not None:
+            suite.violated(f"with {what} it repaired what it may not: only a ResponseFilter may, and what it keeps")
+        if not isinstance(repair, str) or not repair.strip():
+            suite.violated(f"with {what} it gave {repair!r} for a response")

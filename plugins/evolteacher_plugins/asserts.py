@@ -61,6 +61,8 @@ class Assert:
 def read_asserts(answer: str, wanted: Sequence[str], taken: frozenset[str], most: int) -> tuple[Assert, ...]:
     """Return the tests that an answer holds, in its order, each once.
 
+    Of tests that contradict one another, which expect several results of the same call, none is taken.
+
     Args:
         answer: a model's.
         wanted: names of functions and classes; a test uses one of them.
@@ -68,7 +70,13 @@ def read_asserts(answer: str, wanted: Sequence[str], taken: frozenset[str], most
         most: how many at most; later ones are left out.
     """
     found: dict[str, Assert] = {}
-    for setup, check in _checks(_statements(answer)):
+    checks = list(_checks(_statements(answer)))
+    expected: dict[str, set[str]] = {}
+    for setup, check in checks:
+        expected.setdefault(_question(setup, check), set()).add(ast.unparse(check))
+    for setup, check in checks:
+        if len(expected[_question(setup, check)]) > 1:
+            continue
         needed = _needed(setup, check)
         text = "\n".join(ast.unparse(each) for each in (*needed, check))
         if len(text) <= LONGEST and _fair((*needed, check), frozenset(wanted), taken):
@@ -161,6 +169,13 @@ def _raising(statement: ast.With) -> ast.stmt | None:
     return ast.fix_missing_locations(ast.Try(statement.body, [expected], [nothing], []))
 
 
+def _question(setup: Sequence[ast.stmt], check: ast.stmt) -> str:
+    """Return what a test compares with something, and what it needs for that; all of it where it compares nothing."""
+    test = check.test if isinstance(check, ast.Assert) else None
+    asked: ast.AST = test.left if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq) else check
+    return "\n".join(ast.unparse(each) for each in (*_needed(setup, check), asked))
+
+
 def _needed(setup: Sequence[ast.stmt], check: ast.stmt) -> list[ast.stmt]:
     """Return the statements before an assert that it depends on."""
     names = _names(check, ast.Load)
@@ -171,11 +186,18 @@ def _needed(setup: Sequence[ast.stmt], check: ast.stmt) -> list[ast.stmt]:
         elif isinstance(statement, ast.Expr):  # a call on something: `stack.push(1)`
             used = {_root(statement.value.func)} & names if isinstance(statement.value, ast.Call) else set()
         else:
-            used = _names(statement, ast.Store) & names
+            used = (_names(statement, ast.Store) | _changed(statement)) & names
         if used:
             kept.append(statement)
             names |= _names(statement, ast.Load)
     return kept[::-1]
+
+
+def _changed(statement: ast.stmt) -> set[str]:
+    """Return the names of what a statement sets an attribute or an item of."""
+    changes = (ast.Attribute, ast.Subscript)
+    nodes = (node for node in ast.walk(statement) if isinstance(node, changes) and isinstance(node.ctx, ast.Store))
+    return {_root(node) for node in nodes}
 
 
 def _fair(statements: Sequence[ast.stmt], wanted: frozenset[str], taken: frozenset[str]) -> bool:
@@ -220,18 +242,24 @@ def _harmless(node: ast.AST, made: set[str]) -> bool:
 
 
 def _telling(check: ast.stmt) -> list[ast.stmt]:
-    """Return an assert that compares with ``==`` so that it tells what came instead of what was expected."""
+    """Return an assert that compares with ``==`` so that it tells what came instead of what was expected.
+
+    A result that says of anything whatever that it is equal to it fails.
+    """
     if not isinstance(check, ast.Assert):
         return [check]
     test = check.test
     if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
         return [check]
-    got = ast.Name(_GOT, ast.Load())
-    told = ast.parse(f"f'it is {{{_GOT}!r:.200}}'", mode="eval").body
-    return [
-        ast.fix_missing_locations(ast.Assign([ast.Name(_GOT, ast.Store())], test.left)),
-        ast.fix_missing_locations(ast.Assert(ast.Compare(got, [ast.Eq()], test.comparators), told)),
-    ]
+    (right,) = test.comparators
+    told = ast.parse(
+        f"{_GOT} = 0\nassert {_GOT} == 0 and not {_GOT} == object(), f'it is {{{_GOT}!r:.200}}'",
+    )
+    first, second = told.body
+    assert isinstance(first, ast.Assign) and isinstance(second, ast.Assert) and isinstance(second.test, ast.BoolOp)
+    first.value = test.left
+    second.test.values[0] = ast.Compare(ast.Name(_GOT, ast.Load()), [ast.Eq()], [right])
+    return [ast.fix_missing_locations(first), ast.fix_missing_locations(second)]
 
 
 def _names(statement: ast.AST, context: type[ast.expr_context]) -> set[str]:

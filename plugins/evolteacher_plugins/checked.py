@@ -73,9 +73,7 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
         written = await ask(tests_prompt(task, program, self.tests), temperature=0.0, max_tokens=self.max_tokens)
         tests = read_asserts(written.text, program.entries, program.names, self.tests)
         if not tests:
-            return et.Judgement(
-                0.0, "its tests are all vacuous: no assert on it could be read from what the model wrote"
-            )
+            return et.Judgement(0.0, "its tests are all vacuous: the model wrote no assert on it that could be used")
         found = await self._run(program, tests, ask)
         for _ in range(self.repairs):
             if found.enough(self.agree):

@@ -190,8 +190,10 @@ def _off_by_one(node: ast.AST) -> ast.AST | None:
 
 
 def _deletion(node: ast.AST) -> ast.AST | None:
-    """Leave a statement out that changes something: an augmented assignment, a call, a way out of a loop."""
+    """Leave a statement out that changes something: an attribute or an item set, a call, a way out of a loop."""
     if isinstance(node, ast.AugAssign | ast.Break | ast.Continue):
+        return ast.Pass()
+    if isinstance(node, ast.Assign) and all(isinstance(each, ast.Attribute | ast.Subscript) for each in node.targets):
         return ast.Pass()
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
         return ast.Pass()

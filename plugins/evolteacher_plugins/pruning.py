@@ -110,7 +110,9 @@ class Truncated(et.ReplyFilter, name="truncated"):
     """Reject what was cut off at ``max_tokens``: a reply whose finish reason is ``length``.
 
     A rule of our own. Half an instruction asks for something else than was meant, and half a response teaches a
-    model to stop in the middle. Where a backend names no finish reason, the reply passes.
+    model to stop in the middle. A rewrite that the model itself had ended, with the end marker of the operator's
+    prompt, is whole, whatever was cut off behind it; without that marker nothing tells a whole task from half of one.
+    Where a backend names no finish reason, the reply passes.
     """
 
     def reject(self, reply: et.Reply) -> str | None:

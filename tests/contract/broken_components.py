@@ -419,6 +419,14 @@ class Leaks(GoodOperator, name="leaks"):
 
 
 @breaks("test_it_gives_a_reason_or_none")
+class RepairsText(GoodFilter, name="repairs-text"):
+    """Puts another text in the place of one that is no response."""
+
+    def reject(self, text):
+        return super().reject(text) or et.Judgement(response="better")
+
+
+@breaks("test_it_gives_a_reason_or_none")
 class Truth(GoodFilter, name="truth"):
     """Says true and false."""
 

@@ -150,7 +150,7 @@ async def test_requests_wait_for_their_latency_side_by_side():
         assert provider.counters()["most_in_flight"] > 10
     due = [latency(0.1, 0.5, Draw(3, digest(messages(text)), 0)) for text in texts]
     late = [took - wait for took, wait in zip(seen, due, strict=True)]
-    assert min(late) > -0.002 and statistics.median(late) < 0.1
+    assert min(late) > -0.002 and statistics.median(late) < 0.5  # in turn they would be late by 1.5 seconds
 
 
 @pytest.mark.alone

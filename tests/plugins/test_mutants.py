@@ -27,6 +27,8 @@ CASES = {
     "function": ("return min(a, b)", "return max(a, b)"),
     "call left out": ("return sorted(a)", "return a"),
     "method left out": ("return a.strip()", "return a"),
+    "attribute not set": ("a.size = b\nreturn a", "pass\nreturn a"),
+    "item not set": ("a[0] = b\nreturn a", "pass\nreturn a"),
     "statement left out": (
         "for x in b:\n    if x:\n        break\nreturn a",
         "for x in b:\n    if x:\n        pass\nreturn a",
