@@ -118,7 +118,8 @@ class TrainDisplay:
 def show_row(row: Shown, display: TrainDisplay) -> None:
     """Show a row's label mask: what the loss counts in green, or between marks where there is no colour."""
     colours = display.colours
-    text = Text(f"a row of {row.tokens:,} tokens, the loss counts {row.counted:,} of them:\n", "bold")
+    text = Text()
+    text.append(f"a row of {row.tokens:,} tokens, the loss counts {row.counted:,} of them:\n", "bold")
     for piece, counted in row.pieces:
         shown = plain(shortened(piece))
         if colours:

@@ -1,5 +1,6 @@
 """`evolteacher train`, and `run` with a recipe that has `train:`, as typed."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,7 +15,10 @@ from evolteacher.cli import main
 from evolteacher.errors import UsageError
 from evolteacher.training.launching import configuration, launch_command
 
-pytest.importorskip("trl", reason="the extra 'train' is not installed")
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
+)
 
 SIX = [f"Write a function that adds {n}." for n in range(6)]
 
