@@ -217,7 +217,7 @@ def test_what_is_installed_fits_any_screen_and_no_name_is_cut(cli, monkeypatch, 
         "max_completion_tokens",
     ):
         assert any(name in line.split() for line in lines)
-    assert not any("…" in line.replace("{model: …}", "") for line in lines)
+    assert not any("…" in line.replace("…}}", "") for line in lines)
     assert any("`chat_template_kwargs`" in line for line in lines)
     if columns == 40:
         assert "earlier versions of its own lineage" in " ".join(" ".join(lines).split())
