@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evolteacher as et
+from evolteacher.cli import main
 from evolteacher.errors import RecipeError, UsageError
 from evolteacher.testing import FilterConformance
 from evolteacher_plugins.contamination import Decontaminate
@@ -188,6 +189,7 @@ def test_a_seed_that_is_found_neither_evolves_nor_is_written(bench):
     card = (bench / "run" / "README.md").read_text()
     assert "## Decontamination" in card and told["benchmarks"][0]["hash"] in card
     again = go(plain, bench / "run")
+    assert result.summary.results == again.summary.results == 1
     assert again.calls == 0 and (bench / "run" / "decontamination.json").read_bytes() == certificate
     et.run(et.Recipe.from_dict(plain), bench / "other")
     assert (bench / "other" / "decontamination.json").read_bytes() == certificate
@@ -224,3 +226,13 @@ def test_a_wrong_benchmark_is_said_when_the_recipe_is_read(bench, case):
     plain = recipe([{"decontaminate": {"against": against}}])
     with pytest.raises(RecipeError, match=words):
         et.Recipe.from_dict(plain)
+
+
+def test_the_plan_says_how_long_the_tests_take(bench, capsys):
+    plain = recipe([{"solves-benchmark": AGAINST}, {"decontaminate": AGAINST}])
+    with open("recipe.yaml", "w") as file:
+        json.dump(plain, file)
+    assert main(["plan", "recipe.yaml"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "'solves-benchmark' runs code on this machine: about" in told and "for 6 rows" in told
+    assert "'decontaminate' runs" not in told
