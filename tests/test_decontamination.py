@@ -236,3 +236,30 @@ def test_the_plan_says_how_long_the_tests_take(bench, capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "'solves-benchmark' runs code on this machine: about" in told and "for 6 rows" in told
     assert "'decontaminate' runs" not in told
+
+
+def test_a_file_against_mbpp_with_its_tests_run(bench):
+    task = "Write a function to weave two lists into one, taking from each in turn until both are at their end."
+    asserts = ["assert weave([1, 3], [2]) == [1, 2, 3]", "assert weave([], [4, 5]) == [4, 5]"]
+    code = "def weave(a, b):\n    return []"
+    columns = {"task_id": 11, "text": task, "code": code, "test_list": asserts, "test_setup_code": ""}
+    write(bench / "mbpp.jsonl", [columns])
+    rows = [{"instruction": f"Task {n}.", "output": RENAMED} for n in range(3)]
+    rows += [{"instruction": task, "output": "no"}, {"instruction": "Hello.", "output": "def f(a, b):\n    return a"}]
+    write(bench / "data.jsonl", rows)
+    report = et.decontaminate("data.jsonl", ["mbpp:mbpp.jsonl"], "out.jsonl", certificate="c.json")
+    told = [(pair.row, pair.problem, pair.method) for pair in report.certificate.pairs]
+    assert told == [(f"data.jsonl:{n}", "11", "tests") for n in (1, 2, 3)] + [("data.jsonl:4", "11", "exact")]
+    assert (report.found, report.written, report.certificate.removed) == (4, 1, 4)
+    first = (bench / "c.json").read_bytes()
+    et.decontaminate("data.jsonl", ["mbpp:mbpp.jsonl"], "out.jsonl", certificate="c.json")
+    assert (bench / "c.json").read_bytes() == first
+    unrun = et.decontaminate("data.jsonl", ["mbpp:mbpp.jsonl"], run=False)
+    assert (unrun.found, unrun.ran, unrun.written) == (1, False, None)
+
+
+def test_prune_says_that_code_is_run_by_a_run_alone(bench):
+    write(bench / "data.jsonl", [{"instruction": "a", "output": "b"}])
+    with pytest.raises(RecipeError, match="runs code and stores what came of it, which only a run does"):
+        et.prune("data.jsonl", [{"solves-benchmark": AGAINST}], "out.jsonl")
+    assert et.prune("data.jsonl", [{"decontaminate": AGAINST}], "out.jsonl").written == 1
