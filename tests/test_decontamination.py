@@ -136,6 +136,16 @@ async def test_a_renamed_answer_is_found_by_running_it():
         assert await runner.find(answer) == []
 
 
+@pytest.mark.parametrize(
+    "first", ["assert zip_all([], []) == 9", "import os\nos._exit(0)", "while True:\n    pass", "exit()"]
+)
+async def test_a_problem_that_fails_or_ends_the_process_hides_no_other(first):
+    tests = f"{first}\nassert both([], []) == 9"
+    other = et.Problem("own/0", "Do.", "both", "def both(a, b):\n    return 9", "", tests)
+    runner = et.BenchmarkRunner({"own": (other, *PROBLEMS, other)})
+    assert [found.problem.id for found in await runner.find(RENAMED)] == ["own/1"]
+
+
 class TestDecontaminate(FilterConformance):
     @pytest.fixture
     def filter(self, bench):
