@@ -122,7 +122,7 @@ def _latency(store: Store) -> Figure:
         for column, place in enumerate((total // 2, total * 95 // 100)):
             if number == place:
                 at[column] = latency
-    rows = tuple((step, *at) for step, at in found.items())
+    rows = tuple((step, at[0], at[1]) for step, at in found.items())
     return Figure("latency", "Latency by step", ("step", "median", "95 of 100"), rows, "bars", "seconds")
 
 
