@@ -20,6 +20,7 @@ from evolteacher.catalog import Catalog, Entry
 from evolteacher.component import Component
 from evolteacher.errors import PluginError, did_you_mean
 from evolteacher.installed import DECLARING, ENVIRONMENT, declarations
+from evolteacher.recipecheck import recipe_faults
 from evolteacher.trials import faults
 
 GROUP = hookspecs.PROJECT
@@ -222,6 +223,10 @@ def _check_module(point: EntryPoint, module: object, catalog: Catalog, found: Di
         _check_component(entry, catalog, found, report)
     for name, (target, _) in commands.items():
         _check_command(name, target, found, report)
+    if any(each.name == point.name and each.distribution == found.name for each in catalog.plugins):
+        for folder in own.recipe_folders():  # of a plugin that is left out, they would lack their own components
+            for what, mend in recipe_faults(folder, catalog):
+                report.add(f"{where}: {what}", mend)
 
 
 def _check_declared(

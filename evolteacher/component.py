@@ -55,6 +55,17 @@ class Component(BaseModel):
         extras = ((name, info.json_schema_extra) for name, info in cls.model_fields.items())
         return frozenset(name for name, extra in extras if isinstance(extra, dict) and extra.get("x-free"))
 
+    def require(self) -> None:
+        """Raise where this cannot work here, because of what is not installed; nothing by default.
+
+        Called of operators and filters by ``evolteacher validate``, and before the first call of a run, that would else
+        be paid and then stopped. Quick: it looks for what it needs
+        (:meth:`~evolteacher.errors.MissingExtra.unless`), and imports nothing heavy.
+
+        Raises:
+            MissingExtra: or another UsageError, which says what to install.
+        """
+
     def options(self, *, with_free: bool = True) -> dict[str, Any]:
         """Return the options as plain JSON values, defaults included.
 

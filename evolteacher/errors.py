@@ -32,6 +32,7 @@ A message says where, what is wrong, and what to do.
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,8 +69,28 @@ class SeedError(UsageError):
 class MissingExtra(UsageError):
     """An optional dependency is needed and not installed."""
 
-    def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}': pip install 'evolteacher[{extra}]'")
+    def __init__(self, what: str, extra: str, package: str = "evolteacher") -> None:
+        super().__init__(f"{what} needs the extra '{extra}': pip install '{package}[{extra}]'")
+
+    @classmethod
+    def unless(cls, modules: Iterable[str], what: str, extra: str, package: str = "evolteacher") -> None:
+        """Raise unless all of these can be found; none is imported.
+
+        Args:
+            modules: top-level names, as in ``import``.
+            what: needs them, such as ``filter 'pii'``.
+            extra: that brings them.
+            package: whose extra it is.
+        """
+        if not all(_can_be_found(module) for module in modules):
+            raise cls(what, extra, package)
+
+
+def _can_be_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a finder refuses it, or what is loaded under its name is no module
+        return False
 
 
 class RunError(EvolteacherError):

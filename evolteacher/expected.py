@@ -6,8 +6,8 @@ prompt is what the operator makes of the first 200 seeds; a responding prompt is
 the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens
 beside the texts that it judges, and answers in 20 unless it says otherwise; one that judges a whole lineage is asked
 once a lineage, with all versions, and answers as long for each. What a filter asks in another role than the judge's, to
-have a response repaired, is answered by a response. A judge that asks again what it could not read is counted with one
-call.
+have a response repaired, is answered by a response. What a judge asks again, where it could not read the answer, is
+counted among the most and, unless the folder tells how often that happens, not among the likely.
 """
 
 from __future__ import annotations
@@ -78,7 +78,14 @@ class SeedSums:
 
 @dataclass(frozen=True)
 class Calls:
-    """Calls of a kind, and the estimated tokens of each."""
+    """Calls of a kind, and the estimated tokens of each.
+
+    Attributes:
+        number: of calls whose answers can all be read.
+        again: how often each is asked again at most.
+        filter: label of the filter that asks; empty for others.
+        asks: calls that the filter makes for one text, if it can read all answers.
+    """
 
     role: Role
     backend: str
@@ -87,6 +94,9 @@ class Calls:
     completion_tokens: float
     stage: str
     likely: float | None = None
+    again: int = 0
+    filter: str = ""
+    asks: int = 1
 
 
 def read_seeds(recipe: Recipe, catalog: Catalog) -> SeedSums:
@@ -195,10 +205,14 @@ def judging(recipe: Recipe, seeds: SeedSums) -> Iterator[Calls]:
     for use in recipe.filters:
         for role, asks in judging_of(use).items():
             backend, verdict = recipe.backend_of(role, use), float(use.component.verdict_tokens)
+            again, each = repeats_of(use), sum(judging_of(use).values())
             if isinstance(use.component, LineageFilter):
                 versions = recipe.rounds + 1
                 texts = versions * (pair / 2 + seeds.response_tokens)
-                yield Calls(role, backend, seeds.count * asks, JUDGE_PROMPT_TOKENS + texts, versions * verdict, "seed")
+                number, prompt = seeds.count * asks, JUDGE_PROMPT_TOKENS + texts
+                yield Calls(
+                    role, backend, number, prompt, versions * verdict, "seed", again=again, filter=use.label, asks=each
+                )
                 continue
             answer = verdict if role == "judge" else seeds.response_tokens
             for place in use.on:
@@ -207,7 +221,10 @@ def judging(recipe: Recipe, seeds: SeedSums) -> Iterator[Calls]:
                 stage = {"instruction": "judge", "response": "response"}.get(place, "seed")
                 if stage == "seed":
                     number = _seed_judgements(use.component, recipe, seeds)
-                yield Calls(role, backend, number * asks, JUDGE_PROMPT_TOKENS + texts, answer, stage)
+                prompt = JUDGE_PROMPT_TOKENS + texts
+                yield Calls(
+                    role, backend, number * asks, prompt, answer, stage, again=again, filter=use.label, asks=each
+                )
 
 
 def judging_of(use: Use[Filter]) -> dict[Role, int]:
@@ -223,6 +240,18 @@ def judging_of(use: Use[Filter]) -> dict[Role, int]:
     if asks.keys() - set(ROLES):
         raise PluginError(f"filter '{use.label}': judging() names a role that there is not: {sorted(asks)}")
     return asks
+
+
+def repeats_of(use: Use[Filter]) -> int:
+    """Return how often a filter asks the same again at most.
+
+    Raises:
+        PluginError: the filter cannot say.
+    """
+    try:
+        return max(0, int(use.component.repeats()))
+    except Exception as error:
+        raise plugin_fault(f"filter '{use.label}', saying how often it asks again,", error) from error
 
 
 def _seed_judgements(component: Filter, recipe: Recipe, seeds: SeedSums) -> int:

@@ -64,6 +64,10 @@ class Filter(Component):
         """Return how often ``judge`` asks at most for one row, by role; ``evolteacher plan`` counts these calls."""
         return {"judge": 1} if self.asks() else {}
 
+    def repeats(self) -> int:
+        """Return how often each of these is asked again at most, where its answer could not be read."""
+        return 0
+
 
 class InstructionFilter(Filter):
     """Judges an evolution before its response is bought; on seeds, the seed's own."""

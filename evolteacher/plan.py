@@ -3,9 +3,9 @@
 The estimate is :mod:`evolteacher.expected`'s rule of thumb, in whose place the folder's own mean is used where it holds
 ten replies or more of a kind.
 
-Dollars. Likely is the likely number of calls, or the most where the folder has no rates, at these tokens. Low is the
-same with answers of half the length, high is the most calls with answers of twice it. Where the folder's own replies
-are used, the answers' mean goes down and up by two of its standard errors instead.
+Dollars. Likely is the likely number of calls at these tokens; where the folder has no rates, the most but for verdicts
+that are asked for again. Low is the same with answers of half the length, high is the most calls with answers of twice
+it. Where the folder's own replies are used, the answers' mean goes down and up by two of its standard errors instead.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ class Row:
         role: who asks.
         backend: key of the recipe's backend that answers.
         calls: that there are at most.
+        again: of these, those that are made only where a verdict could not be read.
         likely: that there are if the folder's rates go on; None where it has too few evolutions to tell.
         prompt_tokens: of ``calls``, estimated.
         completion_tokens: of ``calls``, estimated.
@@ -55,6 +56,12 @@ class Row:
     most_tokens: int
     stored: int = 0
     dollars: Dollars | None = None
+    again: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of ``calls``, the share that is likely."""
+        return (self.calls - self.again if self.likely is None else self.likely) / self.calls
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,11 @@ class Plan:
         """Of all roles; None where a price is not known."""
         found = [row.dollars for row in self.rows if row.dollars is not None]
         return sum(found, Dollars()) if len(found) == len(self.rows) else None
+
+    @property
+    def again(self) -> int:
+        """Of the calls, those that are made only where a verdict could not be read."""
+        return sum(row.again for row in self.rows)
 
     @property
     def calls(self) -> int:
@@ -160,7 +172,9 @@ def price_rest(recipe: Recipe, store: Store, rest: Mapping[tuple[Role, str], tup
     kinds = {
         (k.role, k.backend): k for k in (*judging(recipe, seeds), *responding(recipe, seeds), *evolving(recipe, seeds))
     }
-    calls = [replace(kinds[key], number=most, likely=likely) for key, (most, likely) in rest.items() if key in kinds]
+    calls = [
+        replace(kinds[key], number=most, likely=likely, again=0) for key, (most, likely) in rest.items() if key in kinds
+    ]
     return _rows(recipe, calls, _Measured.of(store), all_prices(recipe))
 
 
@@ -172,6 +186,7 @@ class _Measured:
     means: dict[tuple[str, str], tuple[float, float, float]] = field(default_factory=dict)
     kept: float | None = None
     answered: float | None = None
+    asked: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, store: Store) -> _Measured:
@@ -198,7 +213,17 @@ class _Measured:
         ).fetchone()
         if tried < MEASURED_FROM:
             return cls(stored, means)
-        return cls(stored, means, kept / tried, answered / tried)
+        asked = store.query(
+            "SELECT substr(step, 8), count(*), count(DISTINCT hex(lineage) || round || step) FROM replies "
+            "WHERE step LIKE 'filter:%' GROUP BY step"
+        )
+        times: dict[str, tuple[int, int]] = {}
+        for step, replies, texts in asked:
+            label = step.split(":")[0]
+            before = times.get(label, (0, 0))
+            times[label] = before[0] + replies, before[1] + texts
+        often = {label: replies / texts for label, (replies, texts) in times.items() if texts >= MEASURED_FROM}
+        return cls(stored, means, kept / tried, answered / tried, often)
 
 
 def _rows(recipe: Recipe, calls: list[Calls], measured: _Measured, prices: dict[str, Price]) -> tuple[Row, ...]:
@@ -207,19 +232,24 @@ def _rows(recipe: Recipe, calls: list[Calls], measured: _Measured, prices: dict[
         most = recipe.sampling.of(role).max_tokens
         for backend in dict.fromkeys(call.backend for call in calls if call.role == role):
             own = [call for call in calls if call.role == role and call.backend == backend and call.number]
-            number = sum(call.number for call in own)
+            number = sum(_most(call) for call in own)
             means = measured.means.get((role, backend))
-            prompt = sum(call.number * (means[0] if means else call.prompt_tokens) for call in own)
-            completion = sum(call.number * min(means[1] if means else call.completion_tokens, most) for call in own)
+            prompt = sum(_most(call) * (means[0] if means else call.prompt_tokens) for call in own)
+            completion = sum(_most(call) * min(means[1] if means else call.completion_tokens, most) for call in own)
             known = measured.kept is not None or all(call.likely is not None for call in own)
             likely = None if not known else round(sum(_likely(recipe, call, measured) for call in own))
             stored = measured.stored.get((role, backend), 0)
             if number:
                 row = Row(role, backend, number, likely, round(prompt), round(completion), number * most, stored)
+                row = replace(row, again=number - sum(call.number for call in own))
                 price = prices.get(backend)
                 spread = 2 * means[2] / means[1] if means else None
                 rows.append(row if price is None else replace(row, dollars=_dollars(row, price, spread)))
     return tuple(rows)
+
+
+def _most(call: Calls) -> int:
+    return call.number * (1 + call.again)
 
 
 def _dollars(row: Row, price: Price, spread: float | None) -> Dollars:
@@ -230,7 +260,7 @@ def _dollars(row: Row, price: Price, spread: float | None) -> Dollars:
         price: of its backend.
         spread: by which share the answers' mean may be off; None where it is not measured.
     """
-    share = 1.0 if row.likely is None else row.likely / row.calls
+    share = row.share
     lower, upper = (0.5, 2.0) if spread is None else (max(0.0, 1 - spread), 1 + spread)
     prompt = price.cost(Usage(row.prompt_tokens, 0))
     answers = price.cost(Usage(0, row.completion_tokens))
@@ -253,7 +283,8 @@ def _least_minutes(recipe: Recipe, rows: tuple[Row, ...]) -> float | None:
         rates, calls, tokens = accounts.get(backend.account(), (Rates(), 0, 0))
         rates = rates.within(recipe.limits.rates_of(row.backend))
         used = row.prompt_tokens + row.completion_tokens
-        accounts[backend.account()] = (rates, calls + row.calls, tokens + used)
+        once = (row.calls - row.again) / row.calls  # what has to be asked again is not known
+        accounts[backend.account()] = (rates, calls + row.calls - row.again, tokens + round(used * once))
     times = []
     for rates, calls, tokens in accounts.values():
         pairs = ((calls, rates.requests_per_minute, 1), (calls, rates.requests_per_second, 60),
@@ -266,10 +297,12 @@ def _likely(recipe: Recipe, call: Calls, measured: _Measured) -> float:
     """Return the calls of a kind if the folder's rates go on."""
     if call.likely is not None:
         return call.likely
+    times = min(1.0 + call.again, max(1.0, measured.asked.get(call.filter, 1.0) / call.asks)) if call.again else 1.0
     if measured.kept is None or measured.answered is None or call.stage in ("seed", "prepare"):
-        return call.number
+        return call.number * times
     share = 1.0
     if recipe.on_pruned == "retire":
         share = sum(measured.kept**round for round in range(recipe.rounds)) / recipe.rounds
     # A rewrite that fails before it is answered buys no response, and is judged on none.
-    return call.number * share * (measured.answered if call.stage in ("respond", "response") else 1.0)
+    answered = measured.answered if call.stage in ("respond", "response") else 1.0
+    return call.number * times * share * answered

@@ -32,6 +32,7 @@ from evolteacher.plan import Row, price_rest
 from evolteacher.prices import check_budget
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
+from evolteacher.requirements import check_requirements
 from evolteacher.rest import ClosedAnswerer, ClosedGate, Rest
 from evolteacher.runner import DATABASE, differences, drop_rows, unfinished, why_pending
 from evolteacher.store import Store
@@ -141,6 +142,7 @@ async def arejudge(
     else:
         recipe = Recipe.load(recipe, set=changes, catalog=catalog)
     check_budget(recipe)
+    check_requirements(recipe)
     formats = exports(recipe, lambda line: None)
     with ExitStack() as stack:
         stack.enter_context(locked(folder))

@@ -32,6 +32,7 @@ from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
 from evolteacher.provenance import note_plugins
 from evolteacher.recipe import Recipe
+from evolteacher.requirements import check_requirements
 from evolteacher.selecting import selected
 from evolteacher.store import Store
 
@@ -152,6 +153,7 @@ class Run:
     async def go(self, fork: Path | None) -> RunResult:
         """Open everything, run the engine, write what has settled, close everything."""
         check_budget(self.recipe)
+        check_requirements(self.recipe)
         begun = (self.folder / DATABASE).exists()
         formats = exports(self.recipe, (lambda line: None) if begun else self.note)
         with ExitStack() as stack:

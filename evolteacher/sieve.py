@@ -17,6 +17,7 @@ from evolteacher.messages import NO_REPLY
 from evolteacher.pipeline import Check, Pipeline, filter_fault, read_finding
 from evolteacher.problems import Problems
 from evolteacher.record import Evolution, Instruction, Record, clean_text
+from evolteacher.requirements import missing
 from evolteacher.seeds import Row, SeedReader
 from evolteacher.selecting import selected
 from evolteacher.shapes import Example, Format
@@ -92,6 +93,8 @@ def prune(
     catalog = catalog or Catalog.load()
     kind = chosen_format(out, to)
     rows, wholes = read_filters(filters, catalog)
+    if lines := missing("filters", (*rows, *wholes)):
+        raise UsageError("\n".join(lines))
     if rejects is not None and Path(rejects).absolute() in {Path(str(path)).absolute() for path in (source, out)}:
         raise UsageError(f"{rejects}: the rejects need a file of their own, beside what is read and written")
     reading = _Reading(reader_for(catalog, str(source), reader), str(source), format, instruction, response, on_bad_row)

@@ -1,6 +1,7 @@
 """The arguments of SFTConfig and LoraConfig, read from source: all, with types, and old names led to new ones."""
 
 import dataclasses
+import importlib.util
 import subprocess
 import sys
 
@@ -9,7 +10,10 @@ import pytest
 from evolteacher import arguments as module
 from evolteacher.arguments import GONE, OURS, RENAMED, Argument, arguments, complaints
 
-pytest.importorskip("trl", reason="the extra 'train' is not installed")
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
+)
 
 
 def config(name):

@@ -182,10 +182,10 @@ def test_every_extra_that_an_error_names_exists():
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                called = getattr(node, "func", None)
-                if isinstance(node, ast.Call) and getattr(called, "attr", getattr(called, "id", "")) == "MissingExtra":
-                    named.add(ast.literal_eval(node.args[1]))
-    assert {"embedded", "parquet", "hub"} <= named <= set(PROJECT["optional-dependencies"])
+                called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+                if called.endswith(("MissingExtra", "MissingExtra.unless")):
+                    named.add(ast.literal_eval(node.args[1 + called.endswith("unless")]))
+    assert {"embedded", "parquet", "hub", "filters", "semantic"} <= named <= set(PROJECT["optional-dependencies"])
 
 
 def test_the_base_install_names_nothing_heavy():

@@ -108,6 +108,36 @@ def test_a_run_that_keeps_everything_makes_exactly_the_calls_of_the_plan(build, 
     assert run(recipe, tmp_path / "run", catalog=catalog).calls == plan.calls
 
 
+@pytest.mark.parametrize(
+    ("filters", "first"),
+    [(["difficulty"], 18), ([{"quality": {"tries": 4, "on": ["response", "seeds"]}}], 24), (["deita-quality"], 6)],
+)
+def test_verdicts_that_cannot_be_read_are_among_the_most_and_not_among_the_likely(
+    build, catalog, tmp_path, filters, first
+):
+    unread = {"scripted": {"rules": [{"step": "filter", "reply": "hard to say"}]}}
+    recipe = build(filters=filters, backends={"evolve": unread}, prices={"evolve": {"input": 1, "output": 2}})
+    tries = recipe.filters[0].component.tries
+    row = by_role(make_plan(recipe, catalog))["judge"]
+    assert (row.calls, row.again) == (first * tries, first * (tries - 1)) and row.again > 0
+    assert row.dollars.likely * tries < row.dollars.high and row.dollars.low < row.dollars.likely
+    result = run(recipe, tmp_path / "run", catalog=catalog)
+    with Store(result.folder / "run.db", read_only=True) as store:
+        asked = store.query("SELECT count(*) FROM replies WHERE step LIKE 'filter:%'").fetchone()[0]
+        measured = by_role(make_plan(recipe, catalog, store))["judge"]
+    assert asked == row.calls
+    assert measured.likely == row.calls if first >= 10 else row.calls - row.again
+
+
+def test_a_folder_tells_how_often_verdicts_are_asked_for_again(build, catalog, tmp_path):
+    clear = {"scripted": {"rules": [{"step": "filter", "reply": "Score: 7"}]}}
+    recipe = build(filters=["difficulty"], backends={"evolve": clear})
+    result = run(recipe, tmp_path / "run", catalog=catalog)
+    with Store(result.folder / "run.db", read_only=True) as store:
+        row = by_role(make_plan(recipe, catalog, store))["judge"]
+    assert (row.calls, row.likely, row.again) == (36, 18, 18)
+
+
 def test_seeds_without_a_response_are_answered_where_the_recipe_says_so(build, catalog, tmp_path):
     recipe = build(answers=False)
     assert by_role(make_plan(recipe, catalog))["respond"].calls == 18

@@ -1,5 +1,6 @@
 """The prompt form: the same text in training and afterwards, by whoever renders the saved template."""
 
+import importlib.util
 import json
 
 import pytest
@@ -9,7 +10,11 @@ import evolteacher as et
 from evolteacher.errors import RunError, UsageError
 from evolteacher.promptform import ALPACA_PREFACE, FILE
 
-pytest.importorskip("transformers", reason="the extra 'transformers' is not installed")
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("tokenizers", "transformers"))),
+    reason="the extra 'transformers' is not installed",
+)
 
 ALPACA = f"{ALPACA_PREFACE}\n\n### Instruction:\nSort {{%}} a list.\n\n### Response:"
 

@@ -426,6 +426,41 @@ def test_a_filter_that_judges_both_places_has_slots_of_its_own_in_each(tmp_path)
     assert steps == [("filter:picky", 3), ("filter:picky:response", 3)]
 
 
+class Needy(et.TextFilter, name="needy"):
+    """Need what is not there."""
+
+    def require(self):
+        MissingExtra.unless(["json", "a_library_that_nobody_installed"], "filter 'needy'", "more", "evolteacher-needy")
+
+    def reject(self, text):
+        import a_library_that_nobody_installed  # noqa: F401
+
+
+class Faulty(et.TextFilter, name="faulty"):
+    """Fail at saying what it needs."""
+
+    def require(self):
+        raise KeyError("json")
+
+    def reject(self, text):
+        return None
+
+
+class NeedyPlugin:
+    @et.hookimpl
+    def register_filters(self):
+        return [Needy, Faulty]
+
+
+def test_what_a_filter_needs_is_said_before_anything_is_asked_or_written(seeds, tmp_path):
+    wanted = r"filters\[1\]: filter 'needy' needs the extra 'more': pip install 'evolteacher-needy\[more\]'"
+    with pytest.raises(UsageError, match=f"^{wanted}$"):
+        go(seeds, tmp_path / "run", [NeedyPlugin()], filters=["shaky", "needy"])
+    with pytest.raises(PluginError, match="filter 'faulty', saying what it needs, raised KeyError"):
+        go(seeds, tmp_path / "run", [NeedyPlugin()], filters=["faulty"])
+    assert not (tmp_path / "run").exists()
+
+
 def test_parquet_without_its_extra_is_said_before_anything_is_asked(seeds, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     notes = []

@@ -109,6 +109,8 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
         )
     fewer = "its parent is tried again" if recipe.on_pruned == "retry" else "its lineage ends"
     lines.append(f"Calls are fewer where rewrites are rejected: then no response is bought, and {fewer}.")
+    if made.again:
+        lines.append(f"Of the judge's calls {made.again:,} are made only where a verdict could not be read.")
     if made.measured and folder is not None:
         lines.append(
             f"Tokens are estimated from the replies in {folder} ({MEASURED_FROM} or more of a role), else as by --help."

@@ -97,11 +97,7 @@ def carry_out(training: Training, folder: Path, catalog: Any, resume: str) -> No
 def _say(figures: dict[str, Any], model: Path, *, ran: bool) -> None:
     if not ran:
         note("this training is finished; nothing was done")
-    loss = (
-        f"loss {figures['first_loss']:.3f} to {figures['loss']:.3f}"
-        if figures.get("loss") is not None
-        else "no loss logged"
-    )
+    loss = f"loss {figures['first_loss']:.3f} to {figures['loss']:.3f}"
     held = f", held out {figures['eval_loss']:.3f}" if figures.get("eval_loss") is not None else ""
     memory = f"{figures['peak_bytes'] / 1e9:.1f} GB at the peak"
     print(

@@ -18,7 +18,7 @@ from evolteacher.training.watch import TrainProgress
 
 LOOKS_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 15.0
-BAR = 30
+BAR = 14
 CHARACTERS_SHOWN = 600
 """Of each piece of a row, half at its beginning and half at its end."""
 
@@ -111,14 +111,15 @@ class TrainDisplay:
         line = Table.grid(padding=(0, 1))
         steps = self.progress.steps
         bar = ProgressBar(total=steps or None, completed=self.progress.step, width=BAR, pulse=not steps)
-        line.add_row(bar, Text(self._words(now)))
+        line.add_row(bar, Text(self._words(now), no_wrap=True, overflow="ellipsis"))
         return line
 
 
 def show_row(row: Shown, display: TrainDisplay) -> None:
     """Show a row's label mask: what the loss counts in green, or between marks where there is no colour."""
     colours = display.colours
-    text = Text(f"a row of {row.tokens:,} tokens, the loss counts {row.counted:,} of them:\n", "bold")
+    text = Text()
+    text.append(f"a row of {row.tokens:,} tokens, the loss counts {row.counted:,} of them:\n", "bold")
     for piece, counted in row.pieces:
         shown = plain(shortened(piece))
         if colours:

@@ -8,6 +8,7 @@ from evolteacher.cli.options import BackendName, Changes, RecipeName
 from evolteacher.cli.terminal import complain, count, load_catalog, plain
 from evolteacher.outputs import exports
 from evolteacher.recipe import Recipe
+from evolteacher.requirements import check_requirements
 from evolteacher.seeds import SeedReader
 from evolteacher.sources import reader_for
 from evolteacher.training.job import Training, read_recipe
@@ -22,6 +23,7 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
         _check_training(training)
         print(plain(f"{recipe}: valid (tunes {training.train.model}, {training.train.method}, on {training.data})"))
         return
+    check_requirements(loaded)
     exports(loaded, lambda line: None)
     source = loaded.seeds_source()
     reader: SeedReader | None = loaded.seeds.reader.component if loaded.seeds.reader is not None else None

@@ -195,4 +195,4 @@ def broken_down() -> Iterator[None]:
                 "several GPUs are visible to one process: start one for each (evolteacher train RECIPE --launch ddp), "
                 "or show it one alone (CUDA_VISIBLE_DEVICES=0)"
             ) from None
-        raise RunError(f"the training broke down: {type(error).__name__}: {short}") from error
+        raise RunError(f"the training cannot be carried out: {type(error).__name__}: {short}") from error

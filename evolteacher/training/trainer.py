@@ -203,7 +203,9 @@ class _Session:
         if not self._main:
             return
         metrics = list(folder.metrics())
+        # A training of fewer steps than are logged has the mean of all of them and nothing else.
         losses = [line["loss"] for line in metrics if "loss" in line]
+        losses = losses or [line["train_loss"] for line in metrics if "train_loss" in line]
         held = [line["eval_loss"] for line in metrics if "eval_loss" in line]
         figures = {
             **{name: made[name] for name in ("rows", "held_out", "tokens", "learnt", "weights", "trained")},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -74,17 +74,20 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
         tests = read_asserts(written.text, program.entries, program.names, self.tests)
         if not tests:
             return et.Judgement(0.0, "its tests are all vacuous: the model wrote no assert on it that could be used")
-        found = await self._run(program, tests, ask)
-        for _ in range(self.repairs):
-            if found.enough(self.agree):
-                break
-            repair = await ask(repair_prompt(task, program.code, found.failed), role="respond")
-            mended = Program.of(repair.text)
-            if set(program.entries) <= set(et.defined(mended.loaded)) and mended.loaded != program.loaded:
-                program, found = mended, await self._run(mended, tests, ask)
-        if not found.enough(self.agree):
-            return et.Judgement(0.0, found.why())
-        return await self._vet(record.response, program, found, ask)
+        found = first = await self._run(program, tests, ask)
+        mended, tried = program, 0
+        while not found.enough(self.agree):
+            if tried == self.repairs:
+                vain = f"; repaired {tried} times in vain" if tried > 1 else "; repaired in vain" if tried else ""
+                return et.Judgement(0.0, first.why() + vain)
+            repair = await ask(repair_prompt(task, mended.code, found.failed), role="respond")
+            again, tried = Program.of(repair.text), tried + 1
+            if set(program.entries) <= set(et.defined(again.loaded)) and again.loaded != mended.loaded:
+                mended, found = again, await self._run(again, tests, ask)
+        judgement = await self._vet(mended, found, ask)
+        if judgement.reason is not None or mended is program:
+            return judgement
+        return replace(judgement, response=put_in_place(record.response, program.code, mended.code))
 
     async def _run(self, program: Program, tests: Sequence[Assert], ask: et.Ask) -> Outcomes:
         """Run the tests on a program; each is told from the rest."""
@@ -96,7 +99,7 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
         what = {"run": "tests", "sandbox": self.sandbox.identity(), "code": program.loaded, "tests": suites}
         return Outcomes.of(tests, await ask.once(what, check))
 
-    async def _vet(self, response: str, program: Program, found: Outcomes, ask: et.Ask) -> et.Judgement:
+    async def _vet(self, program: Program, found: Outcomes, ask: et.Ask) -> et.Judgement:
         """See which of the passed tests count, and decide."""
         suites = [test.suite for test in found.passed]
         wrong = mutants(program.loaded, self.mutants)
@@ -123,8 +126,7 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
             which = f"its tests are all vacuous: {vacuous}" if not counting else f"{vacuous} of its {len(suites)} tests"
             how = f"pass on a stub or on all of {len(wrong)} mutants, so {counting} count where {least} must"
             return et.Judgement(score, f"{which} {how}")
-        new = put_in_place(response, Program.of(response).code, program.code)
-        return et.Judgement(score, response=new if program.loaded != Program.of(response).loaded else None)
+        return et.Judgement(score)
 
 
 class Failure(NamedTuple):

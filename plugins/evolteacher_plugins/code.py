@@ -10,8 +10,9 @@ from typing import ClassVar, Literal, get_args
 from pydantic import Field
 
 import evolteacher as et
+from evolteacher.errors import MissingExtra
 from evolteacher_plugins.fenced import quoted
-from evolteacher_plugins.parsing import LANGUAGES, fault_of
+from evolteacher_plugins.parsing import LANGUAGES, fault_of, modules_of
 
 Code = Literal[
     "python", "javascript", "typescript", "tsx", "java", "c", "cpp", "csharp", "go", "rust", "css", "json", "ruby",
@@ -79,6 +80,12 @@ class CodeParses(et.TextFilter, name="code-parses"):
     characters: int = Field(
         10_000, ge=1, description="Code beyond this many characters of a text is not checked: it takes too long."
     )
+
+    def require(self) -> None:
+        """Look for the grammars of its languages; Python needs none."""
+        for language in self.languages:
+            what = f"filter 'code-parses', for {language} (only languages: [python] does without),"
+            MissingExtra.unless(modules_of(language), what, "filters")
 
     def reject(self, text: str) -> str | None:
         """Parse each block, as far as ``characters`` go.

@@ -9,7 +9,7 @@ from pydantic import Field
 
 import evolteacher as et
 from evolteacher_plugins.alike import Likeness, Part, items_of
-from evolteacher_plugins.meaning import ByMeaning
+from evolteacher_plugins.meaning import ByMeaning, require_vectors
 from evolteacher_plugins.shingles import ByWords
 
 _PARTS = {"instruction": "its instruction", "response": "its response", "both": "it"}
@@ -67,6 +67,10 @@ class SemanticDuplicates(_Duplicates, name="semantic-duplicates"):
     """
 
     threshold: float = Field(0.95, gt=0, le=1, description="A row this much like an earlier one, or more, is dropped.")
+
+    def require(self) -> None:
+        """Look for the vectors' packages."""
+        require_vectors(f"filter '{self.name}'")
 
     def likeness(self) -> ByMeaning:
         """Return a new measure by meaning."""

@@ -41,7 +41,7 @@ class Forbidden(et.TextFilter, name="forbidden"):
             try:
                 compiled = _re2(pattern)
             except MissingExtra:
-                break  # said when the first text comes: a recipe can be read where it cannot run
+                break  # require() says it: a recipe can be read where it cannot run
             if compiled.search("") is not None:
                 raise ValueError(f"the pattern '{pattern}' matches the empty text, so it would forbid every text")
         return patterns
@@ -51,6 +51,11 @@ class Forbidden(et.TextFilter, name="forbidden"):
         if not self.words and not self.patterns:
             raise ValueError("give words or patterns: nothing is forbidden by default")
         return self
+
+    def require(self) -> None:
+        """Look for google-re2, where there are patterns."""
+        if self.patterns:
+            MissingExtra.unless(["re2"], "filter 'forbidden', with patterns,", "filters")
 
     def reject(self, text: str) -> str | None:
         """Look for the words, then for each pattern.

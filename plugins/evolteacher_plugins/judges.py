@@ -34,6 +34,10 @@ class Judge(et.Filter):
         32, ge=1, description="Most tokens of a verdict; a judge that thinks aloud before it answers needs hundreds."
     )
 
+    def repeats(self) -> int:
+        """Return the tries after the first."""
+        return self.tries - 1
+
     async def ask_until_read(
         self, prompt: str, ask: et.Ask, read: Callable[[str], T | None], max_tokens: int
     ) -> tuple[T | None, str]:

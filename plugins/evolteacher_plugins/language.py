@@ -66,6 +66,10 @@ class Language(et.TextFilter, name="language"):
                 raise ValueError(f"'{code}' is no ISO 639 code that the model knows; they look like en, de, pt and zh")
         return wanted
 
+    def require(self) -> None:
+        """Look for py3langid."""
+        MissingExtra.unless(["py3langid"], "filter 'language'", "filters")
+
     def reject(self, text: str) -> str | None:
         """Ask the model about the prose.
 

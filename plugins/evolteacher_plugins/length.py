@@ -51,6 +51,12 @@ class Length(et.TextFilter, name="length"):
     def _bounds(self, unit: str) -> tuple[int | None, int | None]:
         return getattr(self, f"min_{unit}"), getattr(self, f"max_{unit}")
 
+    def require(self) -> None:
+        """Look for what counts tokens, where tokens are counted."""
+        if self._bounds("tokens") != (None, None):
+            package = "tiktoken" if self.tokenizer.startswith(_TIKTOKEN) else "tokenizers"
+            MissingExtra.unless([package], "filter 'length', counting tokens,", "filters")
+
     def reject(self, text: str) -> str | None:
         """Compare with each bound that is given, the cheap ones first.
 

@@ -113,6 +113,15 @@ class ByMeaning(Likeness["np.ndarray"]):
         self._count += 1
 
 
+def require_vectors(what: str) -> None:
+    """Look for what measures likeness by meaning; nothing is loaded.
+
+    Raises:
+        MissingExtra: a package is not installed.
+    """
+    MissingExtra.unless(["numpy", "safetensors", "tokenizers", "wordllama"], what, "semantic")
+
+
 @cache
 def shipped_vectors() -> tuple[Any, np.ndarray] | None:
     """Return wordllama's tokenizer, and its vectors, a row a token; None where a package is missing or lacks them."""

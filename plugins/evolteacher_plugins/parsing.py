@@ -83,6 +83,11 @@ _DEEPEST = 90
 """Open brackets of Python code, one inside another; the parser's own limit is 200, and before it comes slow going."""
 
 
+def modules_of(language: str) -> tuple[str, ...]:
+    """Return the modules that parse a language; none for Python, which parses itself."""
+    return ("tree_sitter", f"tree_sitter_{_GRAMMARS[language][0]}") if language in _GRAMMARS else ()
+
+
 def fault_of(language: str, code: str) -> Fault | None:
     """Return why code does not parse, or None where it does, or where that cannot be told.
 

@@ -92,6 +92,10 @@ class Pii(et.TextFilter, name="pii"):
         (), description="Addresses and numbers, and domains of e-mail addresses, that may appear."
     )
 
+    def require(self) -> None:
+        """Look for phonenumbers and python-stdnum."""
+        MissingExtra.unless(["phonenumbers", "stdnum"], "filter 'pii'", "filters")
+
     def reject(self, text: str) -> str | None:
         """Look for each kind in turn.
 
@@ -263,6 +267,10 @@ class Secrets(et.TextFilter, name="secrets"):
     allow: tuple[str, ...] = Field(
         (), description="Parts of credentials that may appear, such as those of your own test accounts."
     )
+
+    def require(self) -> None:
+        """Look for detect-secrets."""
+        MissingExtra.unless(["detect_secrets"], "filter 'secrets'", "filters")
 
     def reject(self, text: str) -> str | None:
         """Ask each detector about each piece.

@@ -13,7 +13,7 @@ import evolteacher as et
 from evolteacher.errors import RunError
 from evolteacher_plugins.alike import Item, Likeness, Part, name_of, text_of
 from evolteacher_plugins.code import language_in
-from evolteacher_plugins.meaning import ByMeaning
+from evolteacher_plugins.meaning import ByMeaning, require_vectors
 from evolteacher_plugins.shingles import ByWords
 
 Kind = Literal["operator", "language", "lineage", "round"]
@@ -104,6 +104,11 @@ class Deita(et.DatasetFilter, name="deita"):
     )
     by: Literal["meaning", "words"] = Field("meaning", description="How similarity is measured.")
     text: Part = Field("both", description="What is compared: instruction, response, or both, as one text.")
+
+    def require(self) -> None:
+        """Look for the vectors' packages, where similarity is one of meaning."""
+        if self.by == "meaning":
+            require_vectors(f"filter '{self.name}'")
 
     def scored_by(self) -> tuple[str, ...]:
         """Return the judges' labels."""

@@ -1,11 +1,16 @@
 """`evolteacher models checkpoint`: a GGUF file, written here, becomes a checkpoint that loads with equal weights."""
 
+import importlib.util
+
 import pytest
 
 from evolteacher.cli import main
 
-gguf = pytest.importorskip("gguf", reason="the extra 'transformers' is not installed")
-pytest.importorskip("torch", reason="the extra 'transformers' is not installed")
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("gguf", "torch", "transformers"))),
+    reason="the extra 'transformers' is not installed",
+)
 
 WIDTH, INNER, LAYERS = 32, 64, 2
 
@@ -13,6 +18,7 @@ WIDTH, INNER, LAYERS = 32, 64, 2
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
     """A llama of two layers with a byte-level tokenizer and a chat template, in float32."""
+    import gguf
     import numpy
     from tokenizers import pre_tokenizers
 

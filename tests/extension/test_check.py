@@ -62,6 +62,41 @@ def register_filters():
     return [Mine]
 """
 
+SHIPS = (
+    GOOD
+    + """
+
+@et.hookimpl
+def register_recipes():
+    from pathlib import Path
+
+    return [Path(__file__).parent / "{module}_recipes"]
+"""
+)
+
+SHIPPED = """\
+evolteacher: 1
+name: mine
+seeds: {path: seeds.jsonl}
+operators: [OPERATOR]
+filters: [empty]
+backends: {evolve: scripted}
+"""
+
+SEEDS = '{"instruction": "Add two numbers."}\n'
+
+RECIPES = {
+    "bad-recipe": {"bad-recipe-mine.yaml": SHIPPED.replace("[empty]", "[empti]"), "seeds.jsonl": SEEDS},
+    "bad-option": {"bad-option-mine.yaml": SHIPPED.replace("[empty]", "[few-words: {word: 1}]"), "seeds.jsonl": SEEDS},
+    "bad-yaml": {"bad-yaml-mine.yaml": SHIPPED.replace("]", "", 1), "seeds.jsonl": SEEDS},
+    "no-seeds": {"no-seeds-mine.yaml": SHIPPED},
+    "taken-recipe": {"quickstart.yaml": SHIPPED, "seeds.jsonl": SEEDS},
+    "yml": {"yml-mine.yaml": SHIPPED, "yml-other.yml": SHIPPED, "seeds.jsonl": SEEDS},
+    "no-recipe": {"seeds.jsonl": SEEDS},
+    "ships": {"ships-mine.yaml": SHIPPED, "seeds.jsonl": SEEDS},
+}
+"""What lies in the folders of those packages that bring recipes."""
+
 # Package -> (its code; what stands in place of a part of its pyproject.toml; what is wrong; how to mend it).
 FAULTS = {
     "no-entry": (
@@ -245,6 +280,48 @@ FAULTS = {
         "command 'broken': evolbad_broken_command:nope cannot be imported: AttributeError",
         "name a function",
     ),
+    "bad-recipe": (
+        SHIPS,
+        None,
+        "evolbad_bad_recipe_recipes/bad-recipe-mine.yaml:5: filters[0]: no filter is called 'empti'. Did you mean",
+        "use a name that is installed",
+    ),
+    "bad-option": (
+        SHIPS,
+        None,
+        "evolbad_bad_option_recipes/bad-option-mine.yaml:5: filters[0].few-words",
+        "mend the line; `evolteacher validate FILE` says the same",
+    ),
+    "bad-yaml": (
+        SHIPS,
+        None,
+        "evolbad_bad_yaml_recipes/bad-yaml-mine.yaml:",
+        "mend the line",
+    ),
+    "no-seeds": (
+        SHIPS,
+        None,
+        "no-seeds-mine.yaml: its seeds are not there: seeds.jsonl",
+        "put the file beside the recipe, and into the wheel",
+    ),
+    "taken-recipe": (
+        SHIPS,
+        None,
+        "quickstart.yaml: `evolteacher run quickstart` runs another recipe of that name",
+        "rename the file",
+    ),
+    "yml": (
+        SHIPS,
+        None,
+        "yml-other.yml: recipes are found by the ending .yaml",
+        "rename it: yml-other.yaml",
+    ),
+    "no-recipe": (
+        SHIPS,
+        None,
+        "there is no *.yaml in evolbad_no_recipe_recipes",
+        "have the build take it into the wheel",
+    ),
     "any-python": (
         GOOD,
         ('requires-python = ">=3.11"\n', ""),
@@ -269,6 +346,7 @@ SOUND = {
     "good": GOOD,
     "needs-an-option": GOOD.replace("    def prompt", "    what: str = Field(description='x')\n\n    def prompt"),
     "heavy": FILTER.replace("{result}", "__import__('a_library_that_nobody_installed')"),
+    "ships": SHIPS,
     "observer": "@et.hookimpl\ndef run_finished(event):\n    pass",
 }
 """Packages with which nothing is wrong."""
@@ -286,11 +364,18 @@ def site(tmp_path_factory):
         if change is not None:
             assert change[0] in text, name
             text = text.replace(*change)
+        if name in RECIPES:
+            text = text.replace(f'["{module}.py"]', f'["{module}.py", "{module}_recipes"]')
         (root / name).mkdir()
         (root / name / "pyproject.toml").write_text(text)
-        (root / name / f"{module}.py").write_text(HEAD.rstrip("\n") + "\n\n\n" + dedent(code).replace("{point}", name))
+        code = dedent(code).replace("{point}", name).replace("{module}", module)
+        (root / name / f"{module}.py").write_text(HEAD.rstrip("\n") + "\n\n\n" + code)
+        for file, words in RECIPES.get(name, {}).items():
+            path = root / name / f"{module}_recipes" / file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(words.replace("OPERATOR", name))
     install(root / "site", *(root / name for name in packages))
-    assert len(list((root / "site").glob("*.dist-info"))) == len(packages) == 36
+    assert len(list((root / "site").glob("*.dist-info"))) == len(packages) == 44
     return root / "site"
 
 

@@ -13,6 +13,7 @@ import evolteacher as et
 from evolteacher.errors import MissingExtra
 from evolteacher_plugins.duplicates import NearDuplicates, SemanticDuplicates
 from evolteacher_plugins.meaning import shipped_vectors
+from evolteacher_plugins.selection import Deita
 from evolteacher_plugins.shingles import PERMUTATIONS, ByWords, bands, shingles_of, words_of
 
 MEASURES = {"words": NearDuplicates(), "meaning": SemanticDuplicates()}
@@ -166,6 +167,10 @@ def test_without_the_vectors_it_says_what_to_install(monkeypatch):
     with pytest.raises(MissingExtra, match=r"filter 'semantic-duplicates' needs the extra 'semantic': pip install"):
         dropped(SemanticDuplicates(), [row(TASK)])
     shipped_vectors.cache_clear()
+    for filter in (SemanticDuplicates(), Deita(most=1)):
+        with pytest.raises(MissingExtra, match=f"filter '{filter.name}' needs the extra 'semantic'"):
+            filter.require()
+    Deita(most=1, by="words").require()
 
 
 def test_memory_is_a_signature_for_each_row_that_is_kept():

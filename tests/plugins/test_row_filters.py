@@ -359,11 +359,13 @@ MODULES = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("asked", ["require", "reject"])
 @pytest.mark.parametrize("name", MODULES)
-def test_what_is_not_installed_is_named_with_its_extra(name):
+def test_what_is_not_installed_is_named_with_its_extra(name, asked):
     texts = {"pii": "+49 30 901820", "code-parses": fence("js", "a"), "forbidden": "b"}
     text = texts.get(name, "Write a function that sorts a list of numbers, please.")
     options = {"length": {"max_tokens": 3, "tokenizer": "x"}}.get(name, NEW[name])
+    call = "require()" if asked == "require" else f"reject({text!r})"
     program = f"""
 import sys
 sys.modules[{MODULES[name]!r}] = None
@@ -371,7 +373,8 @@ import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.errors import MissingExtra
 try:
-    Catalog.load().find(et.Filter, {name!r})(**{options!r}).reject({text!r})
+    found = Catalog.load().find(et.Filter, {name!r})(**{options!r})
+    found.{call}
 except MissingExtra as error:
     print(error)
 """

@@ -1,5 +1,6 @@
 """`evolteacher train`, and `run` with a recipe that has `train:`, as typed."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,7 +15,10 @@ from evolteacher.cli import main
 from evolteacher.errors import UsageError
 from evolteacher.training.launching import configuration, launch_command
 
-pytest.importorskip("trl", reason="the extra 'train' is not installed")
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
+)
 
 SIX = [f"Write a function that adds {n}." for n in range(6)]
 
@@ -37,6 +41,21 @@ def test_it_says_what_it_does_shows_the_mask_and_where_the_model_is(place, capsy
     assert "this training is finished" in capsys.readouterr().err
     assert main(["train", "tiny.yaml"]) == 2
     assert "max_steps: the folder has 1, the recipe nothing" in capsys.readouterr().err
+
+
+def test_the_mask_is_green_in_a_terminal_and_a_text_cannot_steer_it(monkeypatch, capsys):
+    from evolteacher.cli.trainshow import CHARACTERS_SHOWN, TrainDisplay, show_row
+    from evolteacher.training.mask import Shown
+    from evolteacher.training.watch import TrainProgress
+
+    pieces = (("ask \x1b[2J", False), ("x" * 2 * CHARACTERS_SHOWN, True))
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    show_row(Shown(pieces, 30, 20), TrainDisplay(TrainProgress()))
+    shown = capsys.readouterr().err
+    assert "\x1b[32mx" in shown and "ask \\x1b[2J" in shown and "\x1b[2J" not in shown
+    assert shown.count("x" * 40) < 2 * CHARACTERS_SHOWN / 40 and " … " in shown
 
 
 def test_ctrl_c_stops_after_a_step_and_the_printed_command_goes_on(place, capsys):

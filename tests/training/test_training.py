@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import importlib.util
 import json
 import shutil
 import xml.etree.ElementTree as ET
@@ -15,8 +16,10 @@ from evolteacher.training.curve import loss_curve
 from evolteacher.training.mask import check_mask
 from evolteacher.training.plan import plan_training
 
-pytest.importorskip("trl", reason="the extra 'train' is not installed")
-torch = pytest.importorskip("torch", reason="the extra 'train' is not installed")
+# Neither is imported before a test needs it: that takes seconds, and every process that collects the tests would pay.
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
+)
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +184,7 @@ class TestWays:
     # peft asks transformers by a name that transformers is giving up.
     @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
     def test_an_adapter_and_the_model_merged_with_it_say_the_same(self, recipe, tmp_path, model):
+        import torch
         from peft import PeftModel
         from transformers import AutoModelForCausalLM
 
@@ -227,6 +231,8 @@ class TestMasks:
     """The check of the label mask, attacked with batches that a trainer must not be given."""
 
     def batch(self, labels, mask=None):
+        import torch
+
         found = {"input_ids": torch.tensor([[5, 6, 7, 0]]), "labels": torch.tensor([labels])}
         return found if mask is None else {**found, "attention_mask": torch.tensor([mask])}
 

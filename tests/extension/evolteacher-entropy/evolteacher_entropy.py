@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 import evolteacher as et
-from evolteacher.errors import UsageError
+from evolteacher.errors import MissingExtra
 
 SHORT = 40
 """Characters below which entropy says nothing."""
@@ -16,14 +16,16 @@ class Monotonous(et.TextFilter, name="monotonous"):
 
     bits: float = Field(2.5, ge=0, le=16, description="A pair with fewer bits than this, on average, is too few.")
 
+    def require(self) -> None:
+        """Look for numpy before a run begins."""
+        MissingExtra.unless(["numpy"], "filter 'monotonous'", "numpy", package="evolteacher-entropy")
+
     def reject(self, text: str) -> str | None:
         """Count the pairs."""
         if len(text) < SHORT:
             return None
-        try:
-            import numpy as np
-        except ImportError:
-            raise UsageError("filter 'monotonous' needs numpy: pip install 'evolteacher-entropy[numpy]'") from None
+        import numpy as np
+
         codes = np.frombuffer(text.encode("utf-8"), dtype=np.uint8).astype(np.uint16)
         _, counts = np.unique(codes[:-1] * 256 + codes[1:], return_counts=True)
         shares = counts / counts.sum()

@@ -36,6 +36,8 @@ def test_the_library_is_imported_only_when_a_text_is_looked_at():
 def test_without_it_one_line_says_what_to_install():
     code = (
         "import sys; sys.modules['numpy'] = None; from evolteacher_entropy import Monotonous\n"
-        "try: Monotonous().reject('ab' * 40)\nexcept Exception as error: print(type(error).__name__, error)"
+        "try: Monotonous().require()\nexcept Exception as error: print(type(error).__name__, error)"
     )
-    assert python(code) == "UsageError filter 'monotonous' needs numpy: pip install 'evolteacher-entropy[numpy]'\n"
+    assert python(code) == (
+        "MissingExtra filter 'monotonous' needs the extra 'numpy': pip install 'evolteacher-entropy[numpy]'\n"
+    )
