@@ -104,9 +104,9 @@ def _acceptance(store: Store) -> Figure:
 def _rejects(store: Store) -> Figure:
     found = rejections(store)
     rounds = sorted({round for numbers in found.values() for round in numbers})
-    rows = tuple((name, *(numbers.get(round, 0) for round in rounds)) for name, numbers in found.items())
+    rows: list[Row] = [(name, *(numbers.get(round, 0) for round in rounds)) for name, numbers in found.items()]
     head = ("filter", *(_round(round) for round in rounds))
-    return Figure("rejects", "Rejected, by filter and round", head, rows, "across", "rejections")
+    return Figure("rejects", "Rejected, by filter and round", head, tuple(rows), "across", "rejections")
 
 
 def _latency(store: Store) -> Figure:
