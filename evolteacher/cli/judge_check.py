@@ -157,7 +157,12 @@ def _label(found: list[Judged], path: Path) -> None:
         if one.key in labels:
             continue
         emit(drawn(one))
-        answer = _answer(f"{number} of {len(found)}: do you agree? [y]es, [n]o, [s]kip, [q]uit: ")
+        try:
+            answer = _answer(f"{number} of {len(found)}: do you agree? [y]es, [n]o, [s]kip, [q]uit: ")
+        except KeyboardInterrupt:
+            emit(Text())
+            note(f"what was labelled is in {path}; the same command goes on from there")
+            raise
         if answer == "q":
             break
         if answer != "s":
@@ -177,7 +182,10 @@ def _answer(question: str) -> str:
         try:
             answer = input(question).strip().lower()[:1]
         except EOFError:
+            emit(Text())
             return "q"
+        except UnicodeDecodeError:  # a key of another encoding than the terminal's
+            continue
         if answer in tuple("ynsq"):
             return answer
 
