@@ -42,6 +42,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "convert": ("evolteacher.cli.convert:convert", "Convert a dataset to another format."),
         "merge": ("evolteacher.cli.merge:merge", "Merge datasets into one."),
         "prune": ("evolteacher.cli.prune:prune", "Apply filters to a dataset, such as near-duplicates."),
+        "decontaminate": (
+            "evolteacher.cli.decontaminate:decontaminate",
+            "Find a benchmark's problems in a dataset.",
+        ),
     },
     "What is installed": {
         "plugins": ("evolteacher.cli.plugins:app", "List operators, filters, backends and readers; show one."),
