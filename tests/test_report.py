@@ -19,6 +19,7 @@ from evolteacher.recipe import Recipe
 from evolteacher.report.chunks import BYTES_EACH, CHUNK, Sample
 from evolteacher.report.page import FILE, visible, write_report
 from evolteacher.runner import run
+from evolteacher.store import Store
 
 HOSTILE = (
     "</script><script>window.owned = 1</script><img src=x onerror='window.owned = 2'>",
@@ -187,6 +188,40 @@ def test_charts_are_drawn_in_the_colours_of_the_page_and_without_matplotlib_are_
     assert "#0102" not in drawn
     assert "var(--s0)" in drawn
     assert drawn == report(small, drawn=True)
+
+
+def figure(page, title):
+    """Return the table of a figure: rows of texts."""
+    part = page[page.index(f"<figcaption>{title}") :]
+    part = part[: part.index("</figure>")]
+    return [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
+
+
+def test_figures_tell_weights_of_a_bandit_drops_and_cost(tmp_path):
+    write_seeds(tmp_path, 12)
+    rows = [json.loads(line) for line in (tmp_path / "seeds.jsonl").read_text().splitlines()]
+    folder = carry_out(
+        tmp_path, rows, "Always the same.", choose={"bandit": {"block": 4}}, dataset_filters=["first-words"]
+    )
+    with Store(folder / "run.db") as store:
+        store.write("UPDATE replies SET cost = 0.5")
+        calls = store.reply_count()
+    page = report(folder)
+    shares = figure(page, "Operator weights that the bandit chose")
+    assert shares[0] == ["block", "harder", "longer"]
+    assert shares[1] == ["0", "50", "50"]
+    assert len(shares) >= 4
+    assert figure(page, "Paid by then")[-1][1] == f"{calls / 2:.3g}"
+    rejected = {
+        row[0]: [int(number) for number in row[1:]] for row in figure(page, "Rejected, by filter and round")[1:]
+    }
+    assert sum(rejected["first-words"]) > 0
+    assert f"{sum(rejected['first-words']):,}</td>" in page
+    dropped = [
+        step for entry in Scripts(page).packed["tree-0"] for step in entry["steps"] if step["stage"] == "dataset"
+    ]
+    assert len(dropped) == sum(rejected["first-words"])
+    assert {step["why"] for step in dropped} == {"'Always' was there"}
 
 
 def test_what_cannot_be_reported_says_why(tmp_path, small):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher import __version__
+from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
 from evolteacher.record import clean_text
 from evolteacher.report import charts
@@ -36,7 +37,6 @@ FILE = "report.html"
 SAMPLE = 200
 """Lineages that come with every prompt and reply, unless all are asked for."""
 
-CERTIFICATE = "decontamination.json"
 METRICS = Path("train") / "metrics.jsonl"
 
 _HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
