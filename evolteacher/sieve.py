@@ -128,7 +128,8 @@ def read_filters(specs: Sequence[Any], catalog: Catalog) -> Uses:
             wholes += [whole] if whole is not None else []
         elif (row := reader.one(spec, Filter, path)) is not None:
             if row.component.asks():
-                problems.add(path, f"'{row.label}' asks an LLM, which only a run does: list it in a recipe")
+                what = "asks an LLM" if row.component.judging() else "runs code and stores what came of it"
+                problems.add(path, f"'{row.label}' {what}, which only a run does: list it in a recipe")
             elif "seeds" not in row.component.allowed_on:
                 problems.add(path, f"'{row.label}' judges a rewrite beside its parent, which only a run has")
             rows.append(row)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evolteacher as et
+from evolteacher.cli import main
 from evolteacher.errors import RecipeError, UsageError
 from evolteacher.testing import FilterConformance
 from evolteacher_plugins.contamination import Decontaminate
@@ -94,6 +95,10 @@ def test_each_method_by_itself(method):
     assert found == wanted[method]
 
 
+def test_a_huge_text_hides_nothing():
+    assert ids(f"{'lorem ' * 100_000}{PROBLEMS[1].prompt}{' ipsum' * 100_000}") == {"own/2"}
+
+
 def test_thresholds_are_where_they_say():
     words = PROBLEMS[1].prompt.split()
     half = " ".join(words[: len(words) // 2 + 2])
@@ -108,7 +113,7 @@ def test_thresholds_are_where_they_say():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\0" * 1000, "\u202e" * 1000, "(" * 300_000, "a " * 300_000, "\ud800", "ﷺ" * 30_000]
+    "text", ["", "\0" * 1000, "\u202e" * 1000, "(" * 300_000, "a " * 200_000, "\ud800", "ﷺ" * 30_000]
 )
 def test_hostile_texts_hold_nothing(text):
     assert INDEX.find(text) == []
@@ -129,6 +134,16 @@ async def test_a_renamed_answer_is_found_by_running_it():
         "\0" * 99,
     ):
         assert await runner.find(answer) == []
+
+
+@pytest.mark.parametrize(
+    "first", ["assert zip_all([], []) == 9", "import os\nos._exit(0)", "while True:\n    pass", "exit()"]
+)
+async def test_a_problem_that_fails_or_ends_the_process_hides_no_other(first):
+    tests = f"{first}\nassert both([], []) == 9"
+    other = et.Problem("own/0", "Do.", "both", "def both(a, b):\n    return 9", "", tests)
+    runner = et.BenchmarkRunner({"own": (other, *PROBLEMS, other)})
+    assert [found.problem.id for found in await runner.find(RENAMED)] == ["own/1"]
 
 
 class TestDecontaminate(FilterConformance):
@@ -184,6 +199,7 @@ def test_a_seed_that_is_found_neither_evolves_nor_is_written(bench):
     card = (bench / "run" / "README.md").read_text()
     assert "## Decontamination" in card and told["benchmarks"][0]["hash"] in card
     again = go(plain, bench / "run")
+    assert result.summary.results == again.summary.results == 1
     assert again.calls == 0 and (bench / "run" / "decontamination.json").read_bytes() == certificate
     et.run(et.Recipe.from_dict(plain), bench / "other")
     assert (bench / "other" / "decontamination.json").read_bytes() == certificate
@@ -220,3 +236,40 @@ def test_a_wrong_benchmark_is_said_when_the_recipe_is_read(bench, case):
     plain = recipe([{"decontaminate": {"against": against}}])
     with pytest.raises(RecipeError, match=words):
         et.Recipe.from_dict(plain)
+
+
+def test_the_plan_says_how_long_the_tests_take(bench, capsys):
+    plain = recipe([{"solves-benchmark": AGAINST}, {"decontaminate": AGAINST}])
+    with open("recipe.yaml", "w") as file:
+        json.dump(plain, file)
+    assert main(["plan", "recipe.yaml"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert "'solves-benchmark' runs code on this machine: about" in told and "for 6 rows" in told
+    assert "'decontaminate' runs" not in told
+
+
+def test_a_file_against_mbpp_with_its_tests_run(bench):
+    task = "Write a function to weave two lists into one, taking from each in turn until both are at their end."
+    asserts = ["assert weave([1, 3], [2]) == [1, 2, 3]", "assert weave([], [4, 5]) == [4, 5]"]
+    code = "def weave(a, b):\n    return []"
+    columns = {"task_id": 11, "text": task, "code": code, "test_list": asserts, "test_setup_code": ""}
+    write(bench / "mbpp.jsonl", [columns])
+    rows = [{"instruction": f"Task {n}.", "output": RENAMED} for n in range(3)]
+    rows += [{"instruction": task, "output": "no"}, {"instruction": "Hello.", "output": "def f(a, b):\n    return a"}]
+    write(bench / "data.jsonl", rows)
+    report = et.decontaminate("data.jsonl", ["mbpp:mbpp.jsonl"], "out.jsonl", certificate="c.json")
+    told = [(pair.row, pair.problem, pair.method) for pair in report.certificate.pairs]
+    assert told == [(f"data.jsonl:{n}", "11", "tests") for n in (1, 2, 3)] + [("data.jsonl:4", "11", "exact")]
+    assert (report.found, report.written, report.certificate.removed) == (4, 1, 4)
+    first = (bench / "c.json").read_bytes()
+    et.decontaminate("data.jsonl", ["mbpp:mbpp.jsonl"], "out.jsonl", certificate="c.json")
+    assert (bench / "c.json").read_bytes() == first
+    unrun = et.decontaminate("data.jsonl", ["mbpp:mbpp.jsonl"], run=False)
+    assert (unrun.found, unrun.ran, unrun.written) == (1, False, None)
+
+
+def test_prune_says_that_code_is_run_by_a_run_alone(bench):
+    write(bench / "data.jsonl", [{"instruction": "a", "output": "b"}])
+    with pytest.raises(RecipeError, match="runs code and stores what came of it, which only a run does"):
+        et.prune("data.jsonl", [{"solves-benchmark": AGAINST}], "out.jsonl")
+    assert et.prune("data.jsonl", [{"decontaminate": AGAINST}], "out.jsonl").written == 1

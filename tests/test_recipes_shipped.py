@@ -216,6 +216,7 @@ def test_wizardcoder_verified_keeps_what_passes(tmp_path: Path, catalog):
     changes = [f"seeds.path={shipped_folder() / SEEDS}", "rounds=1", scripted]
     result = et.run(Recipe.load("wizardcoder-verified", catalog=catalog, set=changes), tmp_path / "run")
     assert result.summary.kept[1] > result.summary.repaired["passes-its-tests"] > 0
+    assert json.loads((tmp_path / "run" / "decontamination.json").read_text())["benchmarks"][0]["problems"] == 164
     rows = json.loads((tmp_path / "run" / "round-1.json").read_text(encoding="utf-8"))
     assert {row["output"].splitlines()[2].strip() for row in rows} == {"return n / 2", "return n // 2"}
 

@@ -11,11 +11,19 @@ from dataclasses import dataclass
 
 from evolteacher.benchmark import Problem
 
-LONGEST = 200_000
-"""Characters of a text that are looked at."""
-
 _WORD = re.compile(r"\w+|[-+*/%<>=!&|^~]")
 _EXAMPLE = re.compile(r"\s*(?:>>>|(?:for\s+)?examples?\b|note\b.*:$)", re.IGNORECASE)
+
+
+class _Shown(dict[int, int | None]):
+    """What each character is replaced by: format characters, such as zero-width ones, by nothing."""
+
+    def __missing__(self, code: int) -> int | None:
+        self[code] = None if unicodedata.category(chr(code)) == "Cf" else code
+        return self[code]
+
+
+_SHOWN = _Shown()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +76,8 @@ def _words_in(problem: Problem) -> str:
 
 def normalised(text: str) -> str:
     """Return a text without regard to case, width and marks that do not show; white space stays."""
-    text = text[:LONGEST]
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text)
-        text = "".join(char for char in text if unicodedata.category(char) != "Cf")
+        text = unicodedata.normalize("NFKC", text).translate(_SHOWN)
     return text.casefold().replace("\0", "")
 
 
