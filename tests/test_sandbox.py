@@ -5,7 +5,10 @@ import gc
 import json
 import os
 import resource
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -212,6 +215,24 @@ async def test_a_clean_interpreter_that_was_killed_is_started_anew():
     launch._clean[0].process.kill()
     with pytest.raises(SandboxError, match="was killed"):
         await asyncio.wait_for(task, 10)
+
+
+FORKS = """
+import asyncio, os, time
+import evolteacher as et
+assert asyncio.run(et.Sandbox().check("x = 1", ["assert x"]))[0].passed
+if pid := os.fork():
+    print(pid, flush=True)
+else:
+    os.close(1), os.close(2), time.sleep(60)
+"""
+
+
+def test_a_program_ends_though_a_fork_of_it_lives_on():
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert time.monotonic() - began < 30
 
 
 async def test_required_namespaces_are_there_or_it_says_which_is_not():

@@ -292,6 +292,7 @@ class _Clean:
 def _close(link: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
     link.close()
     if os.getpid() == owner:
+        process.kill()  # a fork of this process may hold the other end of what was closed
         process.wait()
     else:
         process.returncode = 0  # a fork of this process did not start it, and cannot wait for it
