@@ -14,8 +14,18 @@ if TYPE_CHECKING:
     from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
+    from evolteacher.cleaning import DecontaminationReport, decontaminate
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
+    from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, make_benchmark, read_benchmarks
+    from evolteacher.decontamination.certificate import ContaminationPair
+    from evolteacher.decontamination.index import (
+        ContaminationHit,
+        ContaminationIndex,
+        ContaminationMethod,
+        ContaminationSettings,
+    )
+    from evolteacher.decontamination.running import BenchmarkRunner
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
     from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
@@ -64,13 +74,21 @@ __all__ = [
     "Backend",
     "BatchState",
     "Benchmark",
+    "BenchmarkRunner",
+    "BenchmarkSpec",
     "Block",
     "Catalog",
     "CheckResult",
     "CommandTable",
     "Component",
+    "ContaminationHit",
+    "ContaminationIndex",
+    "ContaminationMethod",
+    "ContaminationPair",
+    "ContaminationSettings",
     "ConvertReport",
     "DatasetFilter",
+    "DecontaminationReport",
     "Evolution",
     "EvolutionSettled",
     "Filter",
@@ -83,6 +101,7 @@ __all__ = [
     "Material",
     "MergeReport",
     "Message",
+    "NamedBenchmark",
     "Operator",
     "Place",
     "Prepared",
@@ -122,16 +141,19 @@ __all__ = [
     "check_reference",
     "completed",
     "convert",
+    "decontaminate",
     "defined",
     "definitions",
     "environment",
     "free",
     "hide",
     "hookimpl",
+    "make_benchmark",
     "merge",
     "parse_python",
     "prune",
     "rate_limits",
+    "read_benchmarks",
     "read_code",
     "read_rewritten",
     "read_secret",
@@ -148,8 +170,18 @@ _MODULES = {
     "backend": ("Backend", "BatchState", "Workload"),
     "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
+    "cleaning": ("DecontaminationReport", "decontaminate"),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
+    "decontamination.against": ("BenchmarkSpec", "NamedBenchmark", "make_benchmark", "read_benchmarks"),
+    "decontamination.certificate": ("ContaminationPair",),
+    "decontamination.index": (
+        "ContaminationHit",
+        "ContaminationIndex",
+        "ContaminationMethod",
+        "ContaminationSettings",
+    ),
+    "decontamination.running": ("BenchmarkRunner",),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
     "fences": ("Block", "split_fences"),
     "filter": (

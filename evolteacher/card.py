@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from evolteacher import __version__
+from evolteacher.decontamination.certificate import Certificate
 from evolteacher.history import Summary
 from evolteacher.markdown import cell, fenced, table
 from evolteacher.provenance import UsedPlugin
@@ -15,7 +16,13 @@ from evolteacher.yamlfile import dump
 
 
 def dataset_card(
-    recipe: Recipe, summary: Summary, *, partial: str = "", data_file: str = "", plugins: Iterable[UsedPlugin] = ()
+    recipe: Recipe,
+    summary: Summary,
+    *,
+    partial: str = "",
+    data_file: str = "",
+    plugins: Iterable[UsedPlugin] = (),
+    certificate: Certificate | None = None,
 ) -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
@@ -25,6 +32,7 @@ def dataset_card(
         partial: why the dataset is not the whole one; empty when it is.
         data_file: the file beside the card that hubs are to read; the folder holds the same rows in several.
         plugins: those that took part, with their versions.
+        certificate: of the decontamination; None where there was none.
     """
     tags = ["evol-instruct", "synthetic"]
     front: dict[str, Any] = {"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]}
@@ -60,6 +68,7 @@ def dataset_card(
     for names, number in summary.repaired.items():
         was = "was" if number == 1 else "were"
         parts.append(f"{_count(number, 'response')} of these rows {was} repaired by {cell(names)}.\n")
+    parts += [certificate.as_markdown()] if certificate is not None else []
     parts.append("## Operators\n")
     operators = [(f"`{name}`", f"{tried:,}", f"{kept:,}") for name, (tried, kept) in summary.operators.items()]
     parts.append(table(("operator", "tried", "kept"), operators))

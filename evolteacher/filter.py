@@ -34,12 +34,16 @@ class Filter(Component):
     Attributes:
         default_on: where the filter looks when the recipe does not say.
         allowed_on: where a recipe may let it look.
+        always_on: where the filter looks, whatever the recipe says.
+        row_seconds: what it takes for a row beside all calls, where a plan should say so: code that it runs.
         verdict_tokens: what an answer of the judge comes to, for the plan's estimate.
     """
 
     kind: ClassVar[str] = "filter"
     default_on: ClassVar[tuple[Place, ...]] = ()
     allowed_on: ClassVar[tuple[Place, ...]] = ()
+    always_on: ClassVar[tuple[Place, ...]] = ()
+    row_seconds: ClassVar[float] = 0.0
     verdict_tokens: ClassVar[int] = 20
 
     def __init_subclass__(cls, name: str = "", **kwargs: Any) -> None:
@@ -207,9 +211,9 @@ def _check(cls: type[Filter]) -> None:
         if inspect.iscoroutinefunction(getattr(cls, rule)) != (rule == "judge"):
             # A coroutine counts as true, so an async reject() would reject everything.
             raise TypeError(f"{cls.__qualname__}: judge() is async, and no other rule is: mend {rule}()")
-    for attribute in ("default_on", "allowed_on"):
+    for attribute in ("default_on", "allowed_on", "always_on"):
         places = getattr(cls, attribute)
         if not isinstance(places, tuple) or not set(places) <= set(get_args(Place)):
             raise TypeError(f"{cls.__qualname__}: {attribute} is a tuple of {', '.join(get_args(Place))}")
-    if not set(cls.default_on) <= set(cls.allowed_on):
-        raise TypeError(f"{cls.__qualname__}: default_on names a place that allowed_on does not")
+    if not {*cls.default_on, *cls.always_on} <= set(cls.allowed_on):
+        raise TypeError(f"{cls.__qualname__}: default_on or always_on names a place that allowed_on does not")

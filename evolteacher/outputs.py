@@ -9,7 +9,9 @@ from pathlib import Path
 from evolteacher import __version__
 from evolteacher.card import dataset_card
 from evolteacher.catalog import Catalog
+from evolteacher.certifying import certificate_of
 from evolteacher.dataset import DatasetFormat, write_dataset
+from evolteacher.decontamination import certificate as certificates
 from evolteacher.errors import MissingExtra
 from evolteacher.history import records, summarise
 from evolteacher.preparing import prepared_uses
@@ -84,7 +86,13 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
     data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
     summary, plugins = summarise(store), stored_plugins(store)
     _write_prepared(store, folder, recipe)
-    _write(folder / CARD, dataset_card(recipe, summary, partial=partial, data_file=data_file, plugins=plugins))
+    certificate = certificate_of(store, recipe)
+    if certificate is None:
+        (folder / certificates.FILE).unlink(missing_ok=True)  # of before a rejudge left the filter out
+    else:
+        _write(folder / certificates.FILE, certificate.as_json())
+    card = dataset_card(recipe, summary, partial=partial, data_file=data_file, plugins=plugins, certificate=certificate)
+    _write(folder / CARD, card)
 
 
 def _write_prepared(store: Store, folder: Path, recipe: Recipe) -> None:

@@ -218,5 +218,7 @@ class UseReader:
             found = shown(wrong[0] if wrong else written)
             self._problems.add((*path, "on"), f"it takes {', '.join(takes)}, or a list of them, and not {found}")
             return cls.default_on
-        places = {place for word in words for place in (("instruction", "response") if word == "both" else (word,))}
+        places = set(cls.always_on) | {
+            place for word in words for place in (("instruction", "response") if word == "both" else (word,))
+        }
         return tuple(place for place in cls.allowed_on if place in places)

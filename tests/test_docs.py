@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/cli.md",
+    "docs/decontamination.md",
     "docs/operators.md",
     "docs/plugins.md",
     "docs/recipes.md",
@@ -145,6 +146,7 @@ class Story:
     [
         ("README.md", 3),
         ("docs/cli.md", 5),
+        ("docs/decontamination.md", 4),
         ("docs/operators.md", 6),
         ("docs/plugins.md", 14),
         ("docs/recipes.md", 6),
@@ -450,7 +452,7 @@ def test_the_parser_sees_every_fence():
 def test_the_page_about_filters_names_each_with_its_options_and_its_recipe_loads():
     row_filters = [e for e in Catalog.load().entries("filter") if not issubclass(e.cls, et.DatasetFilter)]
     judges = [e.cls for e in row_filters if e.plugin.name == "judges"]
-    assert (len(row_filters), len(judges)) == (25, 4)
+    assert (len(row_filters), len(judges)) == (27, 4)
     for cls in (e.cls for e in row_filters):
         page = read("docs/judges.md" if cls in judges else "docs/filters.md")
         for word in (cls.name, *cls.model_fields):

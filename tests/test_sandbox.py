@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import sys
 from pathlib import Path
 
@@ -172,6 +173,25 @@ async def test_checks_leave_no_descriptor_and_no_folder(box, monkeypatch, tmp_pa
         await box.check(ADD, ["open('left', 'w').write('x')"])
     assert len(os.listdir("/dev/fd")) == before
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_without_free_descriptors_it_says_so_and_leaves_none(box):
+    await box.check(ADD, ["pass"])
+    lowest = os.dup(0)
+    os.close(lowest)
+    before, most, refused = len(os.listdir("/dev/fd")), resource.getrlimit(resource.RLIMIT_NOFILE), 0
+    for room in range(5):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, most[1]))
+        try:
+            await box.check(ADD, ["pass"])
+        except SandboxError as error:
+            refused += 1
+            assert "cannot be started: Too many open files. Free what is short" in str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        assert len(os.listdir("/dev/fd")) == before
+    assert refused >= 1
+    assert (await box.check(ADD, ["pass"]))[0].passed
 
 
 def test_one_sandbox_serves_several_event_loops(box):

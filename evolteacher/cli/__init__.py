@@ -22,6 +22,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("evolteacher.cli.run:run", "Run a recipe into a folder, or go on with a run."),
         "plan": ("evolteacher.cli.plan:plan", "Say what a run would ask: calls and tokens."),
         "show": ("evolteacher.cli.show:show", "Look at a run, or at one lineage with all its versions."),
+        "report": ("evolteacher.cli.report:report", "Write a run as one HTML file: sums, charts, every lineage."),
         "rejudge": ("evolteacher.cli.rejudge:rejudge", "Apply changed filters to a run; nothing is asked."),
         "judge-check": (
             "evolteacher.cli.judge_check:judge_check",
@@ -42,6 +43,10 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "convert": ("evolteacher.cli.convert:convert", "Convert a dataset to another format."),
         "merge": ("evolteacher.cli.merge:merge", "Merge datasets into one."),
         "prune": ("evolteacher.cli.prune:prune", "Apply filters to a dataset, such as near-duplicates."),
+        "decontaminate": (
+            "evolteacher.cli.decontaminate:decontaminate",
+            "Find a benchmark's problems in a dataset.",
+        ),
     },
     "What is installed": {
         "plugins": ("evolteacher.cli.plugins:app", "List operators, filters, backends and readers; show one."),

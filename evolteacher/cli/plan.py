@@ -126,6 +126,11 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
         )
     if made.minutes is not None:
         lines.append(f"The limits make it take {duration(made.minutes * 60)} at the least.")
+    rows = made.seeds * (recipe.rounds + 1)
+    for use in recipe.filters:
+        if seconds := use.component.row_seconds:
+            took = duration(seconds * rows)
+            lines.append(f"'{use.label}' runs code on this machine: about {took} for {rows:,} rows on two cores.")
     lines += [plain(advice) for advice in made.advice]
     if folder is not None:
         lines.append(f"{folder} holds {sum(row.stored for row in made.rows):,} of these answers already.")

@@ -38,6 +38,9 @@ MOST_PROMPTS = 8
 NARROW = 60
 """Columns below which rows are stacked: beside names and plugins, too few would be left for words."""
 
+LEAST = 32
+"""Columns that the description of an option has beside the rest of its row, or else it stands below it."""
+
 KINDS = ("operator", "filter", "backend", "seed reader", "benchmark")
 
 _ITEM = re.compile(r"\s*([-*]|\d+[.)]) ")
@@ -174,9 +177,12 @@ def _show(entry: Entry, *, ambiguous: bool) -> None:
 
 
 def _options(rows: list[tuple[str, str, str, str]]) -> Iterator[Table | Padding]:
-    if console().width < NARROW:
+    taken = sum(max(len(row[column]) for row in rows) + 2 for column in range(3)) + 2
+    if console().width - taken < LEAST:
         for name, kind, default, description in rows:
-            yield from _stacked(name, f"{kind}; default: {default}" if default else kind, description)
+            yield from _stacked(
+                name, f"{kind}; {default}" if default == "required" else f"{kind}; default: {default}", description
+            )
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for heading, fold in (("  option", False), ("type", True), ("default", True), ("what it does", True)):

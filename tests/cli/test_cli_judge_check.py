@@ -1,12 +1,22 @@
 """judge-check: a judge's verdicts sampled, drawn and labelled."""
 
+import contextlib
+import fcntl
+import json
+import os
+import pty
+import select
+import subprocess
+import termios
+import time
 from pathlib import Path
 
 import pytest
-from commands import RECIPE, write_seeds
+from commands import RECIPE, SCRIPT, write_seeds
 
-from evolteacher.cli.judge_check import read_labels, sample_verdicts, wilson, write_label
+from evolteacher.cli.judge_check import read_labels, sample_verdicts, write_label
 from evolteacher.errors import UsageError
+from evolteacher.passk import wilson
 from evolteacher.store import Store
 
 RULES = """\
@@ -61,3 +71,111 @@ def test_wilsons_interval():
     assert (round(low, 3), round(high, 3)) == (0.490, 0.943)
     assert wilson(0, 5)[0] == 0.0
     assert wilson(5, 5)[1] == 1.0
+
+
+class Terminal:
+    """A person at a terminal, who waits for each question."""
+
+    def __init__(self, *words):
+        self.process, self.keyboard = start_on_a_terminal(*words)
+        self.shown = ""
+
+    def wait_for(self, text, seconds=60):
+        """Read until a text is shown; return all that was shown since the last one."""
+        begun, deadline = len(self.shown), time.monotonic() + seconds
+        while text not in self.shown[begun:]:
+            assert time.monotonic() < deadline, self.shown
+            if not select.select([self.keyboard], [], [], 0.2)[0]:
+                continue
+            try:
+                found = os.read(self.keyboard, 65536).decode()
+            except OSError:  # Linux says so when the program has closed the terminal
+                found = ""
+            assert found, f"it ended before {text!r}: {self.shown}"
+            self.shown += found
+        return self.shown[begun:]
+
+    def type(self, keys):
+        """Press keys."""
+        os.write(self.keyboard, keys.encode())
+
+    def end(self):
+        """Return the exit code."""
+        with contextlib.suppress(AssertionError):
+            self.wait_for("\0 never shown", seconds=30)
+        code = self.process.wait(timeout=30)
+        os.close(self.keyboard)
+        return code
+
+
+def start_on_a_terminal(*words):
+    keyboard, screen = pty.openpty()
+    command = [str(SCRIPT), *map(str, words)]
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
+    with os.fdopen(screen, "rb", buffering=0):
+        process = subprocess.Popen(
+            command, stdin=screen, stdout=screen, stderr=screen, env=environment, preexec_fn=controlling_terminal
+        )
+    return process, keyboard
+
+
+def controlling_terminal():
+    """Make the terminal the one whose Ctrl-C interrupts."""
+    os.setsid()
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+LABELS = Path("runs/small.judge-labels.jsonl")
+ASKED = "do you agree? [y]es, [n]o, [s]kip, [q]uit: "
+
+
+def labels():
+    return [json.loads(line)["agree"] for line in LABELS.read_text().splitlines()] if LABELS.exists() else []
+
+
+def test_labels_are_asked_one_by_one_and_a_wrong_key_is_asked_again(judged):
+    person = Terminal("judge-check", "runs/small", "-n", "4", "--label")
+    assert "the judge's own words" in person.wait_for(f"1 of 4: {ASKED}")
+    person.type("x\n")
+    person.wait_for(f"1 of 4: {ASKED}")
+    person.type("\n")
+    person.wait_for(f"1 of 4: {ASKED}")
+    assert labels() == []
+    person.type("Yes\n")
+    person.wait_for(f"2 of 4: {ASKED}")
+    assert labels() == [True]
+    person.type("n\n")
+    person.wait_for(f"3 of 4: {ASKED}")
+    person.type("s\n")
+    person.wait_for(f"4 of 4: {ASKED}")
+    person.type("y\n")
+    summary = person.wait_for("judge-labels.jsonl")
+    assert "you agree with 2 of 3, 67%" in summary
+    assert person.end() == 0 and labels() == [True, False, True]
+    again = Terminal("judge-check", "runs/small", "-n", "4", "--label")
+    again.wait_for(f"3 of 4: {ASKED}")  # what is labelled is not asked again, what was skipped is
+    assert "1 of 4" not in again.shown
+    again.type("q\n")
+    assert "you agree with 2 of 3" in again.wait_for("judge-labels.jsonl")
+    assert again.end() == 0 and labels() == [True, False, True]
+
+
+@pytest.mark.parametrize(("key", "code"), [("\x04", 0), ("\x03", 130)], ids=["end of input", "Ctrl-C"])
+def test_whoever_leaves_keeps_what_was_labelled(judged, key, code):
+    person = Terminal("judge-check", "runs/small", "-n", "4", "--label")
+    person.wait_for(f"1 of 4: {ASKED}")
+    person.type("n\n")
+    person.wait_for(f"2 of 4: {ASKED}")
+    person.type(key)
+    assert person.end() == code
+    assert labels() == [False]
+    assert "Traceback" not in person.shown
+    assert ("you agree with 0 of 1" in person.shown) == (code == 0)
+
+
+def test_nobody_has_to_label_anything(judged):
+    person = Terminal("judge-check", "runs/small", "-n", "2", "--label")
+    person.wait_for(f"1 of 2: {ASKED}")
+    person.type("q\n")
+    assert person.end() == 0
+    assert "nothing is labelled yet" in person.shown and not LABELS.exists()

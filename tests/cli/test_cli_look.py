@@ -204,13 +204,21 @@ def test_plugins_show_tells_all_about_a_component(cli):
 @pytest.mark.parametrize("columns", [40, 80, 120])
 def test_what_is_installed_fits_any_screen_and_no_name_is_cut(cli, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
-    found = [cli("plugins"), cli("plugins", "show", "near-duplicates")]
+    shown = ("near-duplicates", "openai-compatible")
+    found = [cli("plugins"), *(cli("plugins", "show", name) for name in shown)]
     lines = [line for result in found for line in result.out.splitlines()]
     assert len(lines) > 100
     assert max(map(len, lines)) <= columns
-    for name in ("wizardlm-complicate-input", "openai-compatible", "semantic-duplicates", "own_lineage"):
+    for name in (
+        "wizardlm-complicate-input",
+        "openai-compatible",
+        "semantic-duplicates",
+        "own_lineage",
+        "max_completion_tokens",
+    ):
         assert any(name in line.split() for line in lines)
-    assert not any("…" in line for line in lines)
+    assert not any("…" in line.replace("…}}", "") for line in lines)
+    assert any("`chat_template_kwargs`" in line for line in lines)
     if columns == 40:
         assert "earlier versions of its own lineage" in " ".join(" ".join(lines).split())
 
@@ -320,7 +328,7 @@ def test_help_names_every_command_and_each_explains_its_options(cli):
     listed = cli("--help").out
     assert cli().out == listed
     names = command_line.commands()
-    assert len(names) == 15
+    assert len(names) == 16
     for name in names:
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE)
         help = cli(name, "--help")

@@ -1,0 +1,1 @@
+"""Decontamination: finding a benchmark's problems in texts, and certifying what was looked for and found."""
