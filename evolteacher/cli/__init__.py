@@ -30,8 +30,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "export": ("evolteacher.cli.export:export", "Write a run's dataset in another format."),
     },
-    "Train a model on it": {
+    "Train a model on it, and measure it": {
         "train": ("evolteacher.cli.train:train", "Tune a model as a recipe says, or go on with a training."),
+        "evaluate": ("evolteacher.cli.evaluate:evaluate", "Measure a model, or a file of samples, on a benchmark."),
     },
     "Recipes": {
         "recipes": ("evolteacher.cli.recipes:app", "List the recipes that ship, and copy one to change it."),

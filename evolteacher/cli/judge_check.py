@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import sys
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from evolteacher.cli.options import RunFolder
 from evolteacher.cli.terminal import count, emit, note, plain, shortened
 from evolteacher.errors import UsageError, did_you_mean
 from evolteacher.history import lineage
+from evolteacher.passk import wilson
 from evolteacher.record import Step
 from evolteacher.runner import DATABASE
 from evolteacher.store import Store
@@ -214,12 +214,3 @@ def write_label(path: Path, one: Judged, agree: bool) -> None:
     row = {**dict(zip(names, one.key, strict=True)), "agree": agree}
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def wilson(hits: int, number: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share by Wilson's score method (1927)."""
-    z = 1.959964
-    share = hits / number
-    middle = (share + z * z / (2 * number)) / (1 + z * z / number)
-    reach = z * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number)) / (1 + z * z / number)
-    return max(0.0, middle - reach), min(1.0, middle + reach)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from commands import RECIPE, SCRIPT, write_seeds
 
-from evolteacher.cli.judge_check import read_labels, sample_verdicts, wilson, write_label
+from evolteacher.cli.judge_check import read_labels, sample_verdicts, write_label
 from evolteacher.errors import UsageError
+from evolteacher.passk import wilson
 from evolteacher.store import Store
 
 RULES = """\
