@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +15,7 @@ from pydantic import ValidationError
 from evolteacher.benchmark import Benchmark, Problem, digest
 from evolteacher.catalog import Catalog
 from evolteacher.errors import EvolteacherError, UsageError, plugin_fault
+from evolteacher.installed import ENVIRONMENT
 
 BenchmarkSpec = str | dict[str, dict[str, Any]]
 """``humaneval``; ``mbpp:mbpp.jsonl``, of which the second half is the benchmark's first option; or a mapping of a name
@@ -46,11 +49,7 @@ def make_benchmark(spec: BenchmarkSpec, catalog: Catalog | None = None) -> tuple
         UsageError: its options are wrong.
     """
     name, options = _split(spec)
-    if catalog is None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whoever loaded the catalog for the command has warned already
-            catalog = Catalog.load()
-    cls = catalog.find(Benchmark, name)
+    cls = (catalog or _installed(os.environ.get(ENVIRONMENT))).find(Benchmark, name)
     if isinstance(options, str):
         if not cls.primary:
             raise UsageError(f"the benchmark '{name}' takes no value: write {name} alone")
@@ -64,6 +63,14 @@ def make_benchmark(spec: BenchmarkSpec, catalog: Catalog | None = None) -> tuple
         raise UsageError(f"benchmark '{name}': {where}: {first['msg']} (its options: {known})") from None
     value = options.get(cls.primary)
     return f"{name}:{value}" if value else name, benchmark
+
+
+@lru_cache(maxsize=4)
+def _installed(wanted: str | None) -> Catalog:
+    """Return what is installed, found out once for each choice of plugins: filters are made by the hundred."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # whoever loaded the catalog for the command has warned already
+        return Catalog.load()
 
 
 def _split(spec: BenchmarkSpec) -> tuple[str, dict[str, Any] | str]:

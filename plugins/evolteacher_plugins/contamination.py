@@ -130,6 +130,8 @@ class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
 
     async def judge(self, record: et.Record, ask: et.Ask) -> str | None:
         """Run what fits, once; name the first problem that a function solves."""
+        if not et.defined(et.read_code(record.response)):
+            return None
         code, trials = self._runner.trials(record.response)
         if not trials:
             return None
