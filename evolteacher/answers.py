@@ -38,6 +38,9 @@ DEEPEST = 90
 DEEPEST_TREE = 100
 """Nodes, one inside another; a deeper tree parses, and then exhausts what copies it or writes it out again."""
 
+LONGEST_INTEGER = 14_000
+"""Bits of a whole number; Python refuses to write one of more than 4,300 digits, which some 14,280 bits have."""
+
 _MOST_CUTS = 40
 _OPENS = re.compile(r"(?:async +def|def|class|import|from|@)\b|@|[A-Za-z_]\w* *(?::[^=]+)?=[^=]")
 _SETTINGS = frozenset({"setrecursionlimit", "seed", "filterwarnings", "simplefilter", "setcontext"})
@@ -60,7 +63,13 @@ def parse_python(code: str) -> ast.Module | None:
         level = [child for node in level for child in ast.iter_child_nodes(node)]
         if not level:
             return tree
+        if any(isinstance(node, ast.Constant) and _is_huge(node.value) for node in level):
+            return None
     return None
+
+
+def _is_huge(value: object) -> bool:
+    return isinstance(value, int) and value.bit_length() > LONGEST_INTEGER
 
 
 def read_code(answer: str) -> str:

@@ -104,4 +104,8 @@ def _installed(package: str) -> str:
 
 
 def _numbers(text: str) -> list[int]:
-    return [int(number) for number in re.findall(r"\d+", text.partition("+")[0])]
+    """Return a version's numbers without noughts at the end: 1.2 is as new as 1.2.0."""
+    numbers = [int(number) for number in re.findall(r"\d+", text.partition("+")[0])]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return numbers

@@ -171,6 +171,9 @@ class Recipe(Section):
         recipe._catalog = catalog
         return recipe
 
+    def __eq__(self, other: object) -> bool:  # by the fields, whatever was installed beside them
+        return self.__dict__ == other.__dict__ if isinstance(other, Recipe) else NotImplemented
+
     @property
     def catalog(self) -> Catalog:
         """What was installed when the recipe was read: its components are from there."""

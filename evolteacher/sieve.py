@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
 from evolteacher.dataset import DatasetFormat, chosen_format, row_of, write_rows
 from evolteacher.errors import RecipeError, UsageError
-from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.filter import DatasetFilter, Filter, ResponseFilter
 from evolteacher.messages import NO_REPLY
 from evolteacher.pipeline import Check, Pipeline, filter_fault, read_finding
 from evolteacher.problems import Problems
@@ -86,7 +88,7 @@ def prune(
     Raises:
         SeedError: the source is missing or unreadable, or has no row.
         RecipeError: a filter is wrong, or can do nothing without a run.
-        UsageError: there is no filter, or no such format.
+        UsageError: there is no filter, or no such format; or a filter repairs a response, which only a run can keep.
         RunError: a file cannot be written.
         MissingExtra: a package is not installed.
     """
@@ -95,7 +97,7 @@ def prune(
     rows, wholes = read_filters(filters, catalog)
     if lines := missing("filters", (*rows, *wholes)):
         raise UsageError("\n".join(lines))
-    if rejects is not None and Path(rejects).absolute() in {Path(str(path)).absolute() for path in (source, out)}:
+    if rejects is not None and os.path.realpath(rejects) in {os.path.realpath(str(path)) for path in (source, out)}:
         raise UsageError(f"{rejects}: the rejects need a file of their own, beside what is read and written")
     reading = _Reading(reader_for(catalog, str(source), reader), str(source), format, instruction, response, on_bad_row)
     return _Sieve(reading, rows, wholes).write(out, kind, rejects)
@@ -214,12 +216,15 @@ class _Sieve:
             checks += [(check, record) for check in self._pipeline.response]
         for check, subject in checks:
             assert check.quick is not None
+            label, may_repair = check.use.label, isinstance(check.use.component, ResponseFilter)
             try:
-                reason = read_finding(check.use.label, check.quick(subject)).reason
+                found = read_finding(label, check.quick(subject), may_repair=may_repair)
             except Exception as error:
-                raise filter_fault(check.use.label, error) from error
-            if reason is not None:
-                return check.use.label, clean_text(reason)[0]
+                raise filter_fault(label, error) from error
+            if found.response is not None:
+                raise UsageError(f"prune: '{label}' repairs responses, which only a run keeps: list it in a recipe")
+            if found.reason is not None:
+                return label, clean_text(found.reason)[0]
         return None
 
     def _kept(self, report: SeedReport) -> Iterator[Mapping[str, Any]]:
@@ -254,12 +259,17 @@ def _record(order: int, row: Row, example: Example, seen: Counter[str]) -> Recor
     if seen[key] > 1:  # the same text again, or the lineage of another run over the same seeds
         lineage = f"{lineage}#{seen[key]}"
     given = row.data.get("scores") if isinstance(row.data, Mapping) else None
-    scores = {
-        str(label): float(score)
-        for label, score in (given.items() if isinstance(given, Mapping) else ())
-        if isinstance(score, int | float) and not isinstance(score, bool)
-    }
     return Record(
         made, example.response or "", lineage=lineage, order=order, source=row.where, licence=example.licence,
-        scores=scores,
+        scores=_scores(given),
     )  # fmt: skip
+
+
+def _scores(given: object) -> dict[str, float]:
+    """Return a row's scores, without what is no finite number."""
+    scores = {}
+    for label, score in given.items() if isinstance(given, Mapping) else ():
+        if isinstance(score, int | float) and not isinstance(score, bool):
+            with suppress(OverflowError):  # a whole number of hundreds of digits
+                scores[str(label)] = float(score)
+    return {label: score for label, score in scores.items() if isfinite(score)}

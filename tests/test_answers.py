@@ -159,6 +159,13 @@ def test_nothing_makes_it_raise_and_what_it_reads_parses(text):
     assert et.definitions(loaded) == loaded
 
 
+@pytest.mark.parametrize("number", ["0x" + "f" * 3_600, "0b" + "1" * 14_300])
+def test_a_number_that_python_cannot_write_out_again_is_no_code_to_be_tested(number):
+    code = f"def largest(x={number}):\n    return x + {number}"
+    assert et.parse_python(code) is None and et.definitions(code) == ""
+    assert et.parse_python(code.replace(number, number[:3_400])) is not None
+
+
 def test_hostile_texts_take_no_time():
     texts = [*TEXTS.values(), *((part * 50_000)[:n] for part in SHAPES.values() for n in (5_000, 49_000))]
     looked_at = 0

@@ -97,6 +97,14 @@ class TestRule:
             standing.add([Outcome("a", 0.0, 10), Outcome("b", 1.0, 10)] * 50)
         assert before > 0.8 and standing.shares()["a"] < 0.2
 
+    def test_what_an_operator_once_cost_is_forgotten_like_what_it_once_gained(self):
+        standing = Standing(Bandit(discount=0.5, cost=1, least=0), {"a": 1, "b": 1})
+        standing.add([Outcome("a", 1.0, 1000), Outcome("b", 1.0, 100)] * 50)
+        assert standing.shares()["a"] < 0.2
+        for _ in range(12):
+            standing.add([Outcome("a", 1.0, 100), Outcome("b", 1.0, 100)] * 50)
+        assert standing.shares()["a"] == pytest.approx(0.5, abs=0.01)
+
 
 class TestRun:
     def test_the_trajectory_is_stored_and_changes(self, whole):

@@ -32,6 +32,7 @@ HEAVY = (
     "xllamacpp",
     "huggingface_hub",
     "numpy",
+    "matplotlib",
 )
 """What only extras bring."""
 

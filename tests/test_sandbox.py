@@ -4,7 +4,11 @@ import asyncio
 import gc
 import json
 import os
+import resource
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -174,6 +178,25 @@ async def test_checks_leave_no_descriptor_and_no_folder(box, monkeypatch, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_without_free_descriptors_it_says_so_and_leaves_none(box):
+    await box.check(ADD, ["pass"])
+    lowest = os.dup(0)
+    os.close(lowest)
+    before, most, refused = len(os.listdir("/dev/fd")), resource.getrlimit(resource.RLIMIT_NOFILE), 0
+    for room in range(5):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + room, most[1]))
+        try:
+            await box.check(ADD, ["pass"])
+        except SandboxError as error:
+            refused += 1
+            assert "cannot be started: Too many open files. Free what is short" in str(error)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+        assert len(os.listdir("/dev/fd")) == before
+    assert refused >= 1
+    assert (await box.check(ADD, ["pass"]))[0].passed
+
+
 def test_one_sandbox_serves_several_event_loops(box):
     for _ in range(2):
         assert asyncio.run(box.check(ADD, ["assert add(1, 1) == 2"]))[0].passed
@@ -192,6 +215,24 @@ async def test_a_clean_interpreter_that_was_killed_is_started_anew():
     launch._clean[0].process.kill()
     with pytest.raises(SandboxError, match="was killed"):
         await asyncio.wait_for(task, 10)
+
+
+FORKS = """
+import asyncio, os, time
+import evolteacher as et
+assert asyncio.run(et.Sandbox().check("x = 1", ["assert x"]))[0].passed
+if pid := os.fork():
+    print(pid, flush=True)
+else:
+    os.close(1), os.close(2), time.sleep(60)
+"""
+
+
+def test_a_program_ends_though_a_fork_of_it_lives_on():
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", FORKS], capture_output=True, text=True, check=True)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    assert time.monotonic() - began < 30
 
 
 async def test_required_namespaces_are_there_or_it_says_which_is_not():

@@ -104,11 +104,38 @@ def test_what_cannot_be_done_is_refused_and_nothing_is_written(file, tmp_path, w
 
 def test_files_in_each_others_way_and_sources_without_a_row(file, tmp_path):
     name, empty = file([pair(TASK)]), file([], "empty.jsonl")
-    for rejects in (name, "out.jsonl"):
+    Path("link.jsonl").symlink_to(name)
+    for rejects in (name, "out.jsonl", "link.jsonl"):
         with pytest.raises(UsageError, match="the rejects need a file of their own"):
             et.prune(name, [NEAR], "out.jsonl", rejects=rejects)
     with pytest.raises(SeedError, match="there is no row in it"):
         et.prune(empty, [NEAR], "out.jsonl", rejects="why.jsonl")
     with pytest.raises(RunError, match="cannot be written"):
         et.prune(name, [NEAR], "no/such/folder/out.jsonl", rejects="why.jsonl")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [name, empty]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, empty, "link.jsonl"]
+
+
+def test_a_score_that_is_no_number_of_this_world_is_none(file):
+    name = file([pair("one", scores={"q": 10**400}), pair("two", scores={"q": 1}), pair("three", scores={"q": None})])
+    et.prune(name, [{"deita": {"most": 1, "scores": ["q"], "by": "words"}}], "out.jsonl")
+    assert [row["instruction"] for row in lines("out.jsonl")] == ["two"]
+
+
+def test_a_filter_that_repairs_is_sent_to_a_run(file, tmp_path):
+    class Trimming(et.ResponseFilter, name="trimming"):
+        def reject(self, record):
+            return et.Judgement(response=record.response.strip()) if record.response.endswith(" ") else None
+
+    class Brought:
+        @et.hookimpl
+        def register_filters(self):
+            return [Trimming]
+
+    catalog = et.Catalog.load()
+    catalog.register(Brought(), "trimming")
+    name = file([pair(TASK)])
+    assert et.prune(name, ["trimming"], "out.jsonl", catalog=catalog).written == 1
+    name = file([pair(TASK), pair(OTHER, "x = 1 ")])
+    with pytest.raises(UsageError, match="prune: 'trimming' repairs responses, which only a run keeps"):
+        et.prune(name, ["trimming"], "other.jsonl", catalog=catalog)
+    assert not (tmp_path / "other.jsonl").exists()

@@ -22,6 +22,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("evolteacher.cli.run:run", "Run a recipe into a folder, or go on with a run."),
         "plan": ("evolteacher.cli.plan:plan", "Say what a run would ask: calls and tokens."),
         "show": ("evolteacher.cli.show:show", "Look at a run, or at one lineage with all its versions."),
+        "report": ("evolteacher.cli.report:report", "Write a run as one HTML file: sums, charts, every lineage."),
         "rejudge": ("evolteacher.cli.rejudge:rejudge", "Apply changed filters to a run; nothing is asked."),
         "judge-check": (
             "evolteacher.cli.judge_check:judge_check",
@@ -29,8 +30,9 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         ),
         "export": ("evolteacher.cli.export:export", "Write a run's dataset in another format."),
     },
-    "Train a model on it": {
+    "Train a model on it, and measure it": {
         "train": ("evolteacher.cli.train:train", "Tune a model as a recipe says, or go on with a training."),
+        "evaluate": ("evolteacher.cli.evaluate:evaluate", "Measure a model, or a file of samples, on a benchmark."),
     },
     "Recipes": {
         "recipes": ("evolteacher.cli.recipes:app", "List the recipes that ship, and copy one to change it."),

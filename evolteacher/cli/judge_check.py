@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import random
 import sys
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from evolteacher.cli.options import RunFolder
 from evolteacher.cli.terminal import count, emit, note, plain, shortened
 from evolteacher.errors import UsageError, did_you_mean
 from evolteacher.history import lineage
+from evolteacher.passk import wilson
 from evolteacher.record import Step
 from evolteacher.runner import DATABASE
 from evolteacher.store import Store
@@ -157,7 +157,12 @@ def _label(found: list[Judged], path: Path) -> None:
         if one.key in labels:
             continue
         emit(drawn(one))
-        answer = _answer(f"{number} of {len(found)}: do you agree? [y]es, [n]o, [s]kip, [q]uit: ")
+        try:
+            answer = _answer(f"{number} of {len(found)}: do you agree? [y]es, [n]o, [s]kip, [q]uit: ")
+        except KeyboardInterrupt:
+            emit(Text())
+            note(f"what was labelled is in {path}; the same command goes on from there")
+            raise
         if answer == "q":
             break
         if answer != "s":
@@ -177,7 +182,10 @@ def _answer(question: str) -> str:
         try:
             answer = input(question).strip().lower()[:1]
         except EOFError:
+            emit(Text())
             return "q"
+        except UnicodeDecodeError:  # a key of another encoding than the terminal's
+            continue
         if answer in tuple("ynsq"):
             return answer
 
@@ -206,12 +214,3 @@ def write_label(path: Path, one: Judged, agree: bool) -> None:
     row = {**dict(zip(names, one.key, strict=True)), "agree": agree}
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def wilson(hits: int, number: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share by Wilson's score method (1927)."""
-    z = 1.959964
-    share = hits / number
-    middle = (share + z * z / (2 * number)) / (1 + z * z / number)
-    reach = z * math.sqrt(share * (1 - share) / number + z * z / (4 * number * number)) / (1 + z * z / number)
-    return max(0.0, middle - reach), min(1.0, middle + reach)

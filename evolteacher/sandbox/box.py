@@ -90,10 +90,19 @@ class Sandbox(BaseModel):
 
         Returns:
             One row a code, one result a suite in each.
+
+        Raises:
+            SandboxError: the sandbox itself could not be built.
         """
         if not codes or not suites:
             return tuple(() for _ in codes)
-        rows = await launch.run(self._job(codes, suites), fresh=self.fresh)
+        try:
+            rows = await launch.run(self._job(codes, suites), fresh=self.fresh)
+        except OSError as error:
+            raise SandboxError(
+                f"the sandbox cannot be started: {error.strerror or error}. Free what is short (open files: "
+                "`ulimit -n`; processes; memory; disk), and run the same command again: what was worked out is stored"
+            ) from error
         return tuple(tuple(row) for row in rows)
 
     def _wall(self) -> float:

@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 import weakref
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -126,6 +126,7 @@ async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
 
     Raises:
         SandboxError: the sandbox could not be built.
+        OSError: the system lacks what it takes to start it.
     """
     async with slot():
         with workplace(job) as folder:
@@ -156,15 +157,20 @@ class _Running:
         self.children: set[int] = set()
         lifetime = job["wall_seconds"] * len(job["codes"]) * len(job["suites"]) + _GRACE
         job = {**job, "lifetime": lifetime}
-        asked, self.control = os.pipe()
-        self.answers, answered = os.pipe()
-        try:
-            self.process = start(asked, answered) if fresh else clean_copy(asked, answered)
-        finally:
-            os.close(asked)
-            os.close(answered)
+        self._start(fresh)
         self.fresh = fresh
         self.data = marshal.dumps((modules(), job) if fresh else job)
+
+    def _start(self, fresh: bool) -> None:
+        with ExitStack() as ours, ExitStack() as theirs:
+            asked, self.control = os.pipe()
+            theirs.callback(os.close, asked)
+            ours.callback(os.close, self.control)
+            self.answers, answered = os.pipe()
+            theirs.callback(os.close, answered)
+            ours.callback(os.close, self.answers)
+            self.process = start(asked, answered) if fresh else clean_copy(asked, answered)
+            ours.pop_all()
 
     async def finish(self) -> None:
         """Hand the job over and hear all verdicts."""
@@ -286,6 +292,7 @@ class _Clean:
 def _close(link: socket.socket, process: subprocess.Popen[bytes], owner: int) -> None:
     link.close()
     if os.getpid() == owner:
+        process.kill()  # a fork of this process may hold the other end of what was closed
         process.wait()
     else:
         process.returncode = 0  # a fork of this process did not start it, and cannot wait for it

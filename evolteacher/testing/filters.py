@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from evolteacher.component import Component
-from evolteacher.filter import DatasetFilter, Filter, ResponseFilter
+from evolteacher.filter import DatasetFilter, Filter, LineageFilter, ResponseFilter
 from evolteacher.record import Judgement, Record
-from evolteacher.specimens import TEXTS, UNANSWERED, Script, Trial, attempt, dataset, specimens
+from evolteacher.specimens import TEXTS, UNANSWERED, Script, Trial, attempt, dataset, lineage, specimens
 from evolteacher.testing.components import AskingChecks, ComponentChecks, Trials, missing
 from evolteacher.testing.harness import describe
 from evolteacher.testing.operators import ANSWERS
@@ -35,7 +35,7 @@ class _FilterChecks(ComponentChecks):
 class _RowChecks(_FilterChecks):
     @pytest.fixture
     def rejects(self) -> Sequence[Any]:
-        """What it must reject: texts, evolutions, records or replies, as its base says."""
+        """What it must reject: texts, evolutions, records, replies or lineages (a row of it), as its base says."""
         return ()
 
     @pytest.fixture
@@ -44,7 +44,10 @@ class _RowChecks(_FilterChecks):
         return ()
 
     def test_it_gives_a_reason_or_none(self, component: Component) -> None:
-        """What is kept gets None, or a repair of a response; what is rejected a reason in words: no empty text."""
+        """What is kept gets None, or a repair of a response; what is rejected a reason in words: no empty text.
+
+        A judgement's score is a finite number or None. Of a lineage each round gets a judgement, or none.
+        """
         for what, specimen in self.kinds(component):
             trial = self.trial(component, specimen)
             if trial.error is None:
@@ -175,17 +178,33 @@ def _suite(filter: Filter) -> type[Trials]:
 
 
 def _reason(found: Any) -> Any:
+    if isinstance(found, Mapping):  # of a lineage: the reason of the first round that has one
+        return next((reason for each in found.values() if (reason := _reason(each))), None)
     return found.reason if isinstance(found, Judgement) else found
 
 
+def _judgements(suite: Trials, trial: Trial, what: str) -> list[Any]:
+    """Return what a filter of lineages says of each round, once it is round -> Judgement."""
+    found = trial.result
+    if not isinstance(found, Mapping) or not all(isinstance(each, Judgement) for each in found.values()):
+        suite.violated(f"with {what} it returned {found!r}, and round -> Judgement is needed")
+    rounds = range(len(lineage("").steps))
+    if unknown := [round for round in found if round not in rounds]:
+        suite.violated(f"with {what} it judged round {unknown[0]!r}, which the lineage does not have")
+    return [*found.values()]
+
+
 def _check_reason(suite: Trials, component: Component, trial: Trial, what: str) -> None:
-    found = trial.result.values() if isinstance(trial.result, Mapping) else [trial.result]
+    found = [trial.result]
+    if isinstance(component, LineageFilter):
+        found = _judgements(suite, trial, what)
     for each in found:
         reason = each.reason if isinstance(each, Judgement) else each
         if reason is not None and (not isinstance(reason, str) or not reason.strip()):
             suite.violated(f"with {what} it returned {trial.result!r}")
         score = each.score if isinstance(each, Judgement) else None
-        if score is not None and not math.isfinite(score):
+        number = isinstance(score, int | float) and not isinstance(score, bool)
+        if score is not None and not (number and math.isfinite(score)):
             suite.violated(f"with {what} it gave the score {score!r}")
         repair = each.response if isinstance(each, Judgement) else None
         if repair is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import evolteacher as et
 from evolteacher_plugins.asserts import Assert, read_asserts
@@ -55,6 +55,12 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
     )
     max_tokens: int = Field(400, ge=1, description="Most tokens of the tests.")
     sandbox: et.Sandbox = Field(et.Sandbox(seconds=2, memory_mb=512), description="Limits of what is run.")
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> Self:
+        if self.least > self.tests:
+            raise ValueError(f"least is {self.least}, of {self.tests} tests: nothing could be kept")
+        return self
 
     def judging(self) -> Mapping[et.Role, int]:
         """Tests are asked for once, and repairs as often as they are allowed."""
@@ -123,6 +129,8 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
         least = max(self.least, len(found.failed) + 1 if self.agree == "most" else 1)
         if counting < least:
             vacuous = len(suites) - counting
+            if not vacuous:
+                return et.Judgement(score, f"{counting} of its tests count where {least} must")
             which = f"its tests are all vacuous: {vacuous}" if not counting else f"{vacuous} of its {len(suites)} tests"
             how = f"pass on a stub or on all of {len(wrong)} mutants, so {counting} count where {least} must"
             return et.Judgement(score, f"{which} {how}")

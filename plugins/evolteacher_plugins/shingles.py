@@ -14,8 +14,8 @@ from typing import Any
 from evolteacher_plugins.alike import Likeness
 
 PERMUTATIONS = 120
-"""Numbers of a signature, 4 bytes each: many counts of bands divide it. The estimate's standard error is 0.037 at 0.8,
-and less for short texts."""
+"""Numbers of a signature, 4 bytes each: many counts of bands divide it. The estimate's standard error at 0.8 is 0.03,
+as measured; with independent permutations it would be 0.037."""
 
 _SEED = 1
 _MISSED = 0.005

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from evolteacher.cli.judge_check import wilson
 from evolteacher.history import lineage
+from evolteacher.passk import wilson
 from evolteacher.record import Step
 from evolteacher.rejudge import rejudge
 from evolteacher.runner import DATABASE

@@ -32,8 +32,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import evolteacher as et
-from evolteacher.cli.judge_check import wilson
 from evolteacher.history import lineage
+from evolteacher.passk import wilson
 from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 

@@ -2,6 +2,7 @@
 
 import json
 import platform
+from importlib.metadata import version
 
 import evolteacher as et
 from evolteacher.extras import extras, read_extras
@@ -54,6 +55,14 @@ def test_a_plugin_that_failed_is_named_and_the_exit_code_says_so(cli, tmp_path, 
     assert row["name"] == "broken" and "no_such_package" in row["error"]
     monkeypatch.setenv("EVOLTEACHER_PLUGINS", "")
     assert cli("doctor").code == 0
+
+
+def test_a_version_is_as_new_as_one_with_more_noughts():
+    newest = version("pluggy")
+    (extra,) = read_extras([f"pluggy>={newest}.0.0; extra == 'same'"])
+    assert extra.problems == ()
+    (extra,) = read_extras([f"pluggy>={newest}.0.1; extra == 'newer'"])
+    assert extra.problems == (f"pluggy {newest} is too old (>={newest}.0.1)",)
 
 
 def test_an_extra_is_installed_when_each_of_its_packages_is_and_is_new_enough():

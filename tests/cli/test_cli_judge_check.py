@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from commands import RECIPE, SCRIPT, write_seeds
 
-from evolteacher.cli.judge_check import read_labels, sample_verdicts, wilson, write_label
+from evolteacher.cli.judge_check import read_labels, sample_verdicts, write_label
 from evolteacher.errors import UsageError
+from evolteacher.passk import wilson
 from evolteacher.store import Store
 
 RULES = """\
@@ -87,7 +88,7 @@ class Terminal:
             if not select.select([self.keyboard], [], [], 0.2)[0]:
                 continue
             try:
-                found = os.read(self.keyboard, 65536).decode()
+                found = os.read(self.keyboard, 65536).decode("utf-8", "replace")
             except OSError:  # Linux says so when the program has closed the terminal
                 found = ""
             assert found, f"it ended before {text!r}: {self.shown}"
@@ -96,7 +97,7 @@ class Terminal:
 
     def type(self, keys):
         """Press keys."""
-        os.write(self.keyboard, keys.encode())
+        os.write(self.keyboard, keys.encode("utf-8", "surrogateescape"))
 
     def end(self):
         """Return the exit code."""
@@ -110,7 +111,7 @@ class Terminal:
 def start_on_a_terminal(*words):
     keyboard, screen = pty.openpty()
     command = [str(SCRIPT), *map(str, words)]
-    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb"}
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "PYTHONIOENCODING": "utf-8:strict"}
     with os.fdopen(screen, "rb", buffering=0):
         process = subprocess.Popen(
             command, stdin=screen, stdout=screen, stderr=screen, env=environment, preexec_fn=controlling_terminal
@@ -170,6 +171,16 @@ def test_whoever_leaves_keeps_what_was_labelled(judged, key, code):
     assert labels() == [False]
     assert "Traceback" not in person.shown
     assert ("you agree with 0 of 1" in person.shown) == (code == 0)
+    assert ("the same command goes on from there" in person.shown) == (code == 130)
+
+
+def test_a_key_of_another_encoding_is_asked_for_again(judged):
+    person = Terminal("judge-check", "runs/small", "-n", "4", "--label")
+    person.wait_for(f"1 of 4: {ASKED}")
+    person.type("\udcff\n")
+    person.wait_for(f"1 of 4: {ASKED}")
+    person.type("q\n")
+    assert person.end() == 0 and labels() == [] and "bug" not in person.shown
 
 
 def test_nobody_has_to_label_anything(judged):

@@ -328,7 +328,7 @@ def test_help_names_every_command_and_each_explains_its_options(cli):
     listed = cli("--help").out
     assert cli().out == listed
     names = command_line.commands()
-    assert len(names) == 16
+    assert len(names) == 18
     for name in names:
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE)
         help = cli(name, "--help")
@@ -361,3 +361,16 @@ def test_completion_knows_commands_and_options(script):
     assert script(env={**environment, "COMP_WORDS": "evolteacher ru"}).out.split() == ["run"]
     options = script(env={**environment, "COMP_WORDS": "evolteacher run --l", "COMP_CWORD": "2"})
     assert options.out.split() == ["--limit"]
+
+
+def test_report_writes_a_file_and_opens_it(script, folder):
+    assert script("run", "recipe.yaml", "--out", "out").code == 0
+    opener = folder / "opener"
+    opener.write_text('#!/bin/sh\necho "$1" > opened\n')
+    opener.chmod(0o755)
+    result = script("report", "out", "--open", env={**os.environ, "BROWSER": f"{opener} %s"})
+    assert (result.code, result.out) == (0, "")
+    assert re.fullmatch(r"out/report.html: \d\.\d MB, 4 lineages with all prompts and replies\n", result.err)
+    assert (folder / "opened").read_text().strip() == (folder / "out" / "report.html").as_uri()
+    script("report", "out", "--full", "--sample", "3").refused(2, "--full", "--sample")
+    script("report", "elsewhere").refused(2, "elsewhere", "there is no run here")

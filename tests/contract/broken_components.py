@@ -9,13 +9,14 @@ import itertools
 import random
 import re
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import ConfigDict, Field, PrivateAttr, field_serializer
 
 import evolteacher as et
 from evolteacher import errors
+from evolteacher.specimens import lineage
 from evolteacher.testing import DatasetFilterConformance, FilterConformance, JudgeConformance, OperatorConformance
 
 BROKEN: dict[str, set[str]] = {}
@@ -56,6 +57,23 @@ class GoodJudge(et.ResponseFilter, name="good-judge"):
         return "the judge says no" if "no" in first.text.lower() and "no" in second.text.lower() else None
 
 
+class GoodScorer(et.LineageFilter, name="good-scorer"):
+    """Ask for the score of each row of a lineage; reject the low ones."""
+
+    async def judge(self, lineage, ask):
+        found = {}
+        for row in lineage.records():
+            said = await ask(f"Score {row.round}: {row.instruction.text}\n{row.response}", key=str(row.round))
+            found[row.round] = self.judgement(said.text)
+        return found
+
+    def judgement(self, said):
+        score = re.search(r"\d{1,2}", said, re.ASCII)
+        if score is None:
+            return et.Judgement(reason="no score")
+        return et.Judgement(float(score[0]), "too low" if float(score[0]) < 5 else None)
+
+
 class GoodDatasetFilter(et.DatasetFilter, name="good-set"):
     """Keep the first of equal responses."""
 
@@ -70,6 +88,7 @@ KINDS = {
     GoodOperator: (OperatorConformance, "operator"),
     GoodFilter: (FilterConformance, "filter"),
     GoodJudge: (JudgeConformance, "filter"),
+    GoodScorer: (JudgeConformance, "filter"),
     GoodDatasetFilter: (DatasetFilterConformance, "filter"),
 }
 
@@ -90,11 +109,13 @@ EXAMPLES = {
     "rejects": pytest.fixture(lambda self: ["this is forbidden"]),
     "keeps": pytest.fixture(lambda self: ["this is fine", ""]),
 }
+LINEAGE = lineage("Add two numbers.")
 JUDGED = et.Record(et.Evolution.of_seed(et.Instruction("Add.")), "a + b")
 
 suite(GoodOperator)
 suite(GoodFilter, **EXAMPLES)
 suite(GoodJudge, keeps=pytest.fixture(lambda self: [JUDGED]))
+suite(GoodScorer, keeps=pytest.fixture(lambda self: [LINEAGE]))
 suite(GoodDatasetFilter)
 
 
@@ -525,3 +546,113 @@ class Later(GoodDatasetFilter, name="later"):
 
     def select(self, records):
         return super().select(reversed(list(records)))
+
+
+class Scores(GoodFilter, name="scores"):
+    """Gives each text a score of a kind."""
+
+    score: ClassVar[Any] = 1.0
+
+    def reject(self, text):
+        return et.Judgement(self.score, super().reject(text))
+
+
+suite(Scores, **EXAMPLES)
+
+
+@breaks("test_it_gives_a_reason_or_none")
+class NoNumber(Scores, name="no-number"):
+    """Scores what it cannot score with a NaN."""
+
+    score: ClassVar[Any] = float("nan")
+
+
+@breaks("test_it_gives_a_reason_or_none")
+class InWords(Scores, name="in-words"):
+    """Scores in words."""
+
+    score: ClassVar[Any] = "8/10"
+
+
+@breaks("test_it_gives_a_reason_or_none")
+class YesOrNo(Scores, name="yes-or-no"):
+    """Scores with true."""
+
+    score: ClassVar[Any] = True
+
+
+@breaks("test_it_gives_a_reason_or_none")
+class ByRow(GoodFilter, name="by-row"):
+    """Returns what only a filter of lineages may."""
+
+    def reject(self, text):
+        return {0: et.Judgement(1.0)}
+
+
+@breaks("test_it_gives_a_reason_or_none", "test_any_verdict_is_decided")
+class OnlyReasons(GoodScorer, name="only-reasons"):
+    """Gives reasons where judgements are needed."""
+
+    def judgement(self, said):
+        return super().judgement(said).reason
+
+
+@breaks("test_it_gives_a_reason_or_none", "test_any_verdict_is_decided")
+class Listed(GoodScorer, name="listed"):
+    """Gives the judgements in a list, so that nobody knows of which round each is."""
+
+    async def judge(self, lineage, ask):
+        return [*(await super().judge(lineage, ask)).values()]
+
+
+@breaks("test_it_gives_a_reason_or_none", "test_any_verdict_is_decided")
+class FromOne(GoodScorer, name="from-one"):
+    """Counts the rounds from one."""
+
+    async def judge(self, lineage, ask):
+        return {round + 1: each for round, each in (await super().judge(lineage, ask)).items()}
+
+
+@breaks("test_any_verdict_is_decided")
+class EmptyReason(GoodScorer, name="empty-reason"):
+    """Takes the verdict for the reason, also where it is empty."""
+
+    def judgement(self, said):
+        return et.Judgement(reason=said)
+
+
+@breaks("test_any_verdict_is_decided")
+class MustScore(GoodScorer, name="must-score"):
+    """Crashes where a version has no score."""
+
+    def judgement(self, said):
+        found: Any = re.search(r"\d{1,2}", said, re.ASCII)
+        return et.Judgement(float(found[0]))
+
+
+@breaks("test_it_keeps_what_it_should", keeps=pytest.fixture(lambda self: [LINEAGE]))
+class HarshOnRounds(GoodScorer, name="harsh-on-rounds"):
+    """Rejects a round, whatever the judge says."""
+
+    async def judge(self, lineage, ask):
+        found = await super().judge(lineage, ask)
+        return {round: et.Judgement(each.score, "no" if round == 2 else each.reason) for round, each in found.items()}
+
+
+@breaks("test_it_rejects_what_it_should", rejects=pytest.fixture(lambda self: [LINEAGE]))
+class MildOnRounds(GoodScorer, name="mild-on-rounds"):
+    """Rejects no round."""
+
+    def judgement(self, said):
+        return et.Judgement()
+
+
+@breaks("test_what_is_judged_stands_in_the_prompt")
+class Shortens(GoodScorer, name="shortens"):
+    """Shows the judge no braces."""
+
+    async def judge(self, lineage, ask):
+        async def without(prompt, **how):
+            return await ask(prompt.replace("{", "("), **how)
+
+        return await super().judge(lineage, without)

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 
 import evolteacher as et
+from evolteacher.errors import RecipeError
 from evolteacher.plan import make_plan
 from evolteacher.rejudge import rejudge
 
@@ -17,6 +18,8 @@ RIGHT_TESTS = "assert add(1, 2) == 3\nassert add(5, -2) == 3\nassert add(0, 0) =
 CASES = {
     # response, tests, repair; what becomes of it, and a part of the reason
     "right": (f"Sure:\n```python\n{ADD}\n```\nIt adds.", f"```python\n{RIGHT_TESTS}\n```", "", "kept", ""),
+    "right, all tests count": (ADD, "assert add(1, 2) == 3\nassert add(5, -2) == 3\nassert add(2, 2) == 4", "",
+                               "kept", ""),
     "right, one test wrong": (ADD, f"{RIGHT_TESTS}\nassert add(2, 2) == 5", "", "kept", ""),
     "right, most tests wrong": (ADD, "assert add(1, 2) == 3\nassert add(2, 2) == 5\nassert add(1, 1) == 3", ADD,
                                 "rejected", "2 of its 3 tests fail: `assert add(2, 2) == 5`: AssertionError: it is 4"),
@@ -148,6 +151,17 @@ def test_options_reject_what_cannot_be_tested_and_want_more_tests(tmp_path):
     assert "no Python" in reasons[0] and "no function" in reasons[1]
     # 0 + 0 is 0 - 0, so the one mutant passes that test.
     assert reasons[2] == "1 of its 3 tests pass on a stub or on all of 1 mutants, so 2 count where 4 must"
+
+
+def test_a_reject_for_too_few_tests_says_no_more_and_a_number_that_no_row_could_reach_is_refused(tmp_path):
+    go(tmp_path, ("right",), least=2, tests=2)
+    folder = tmp_path / "more"
+    folder.mkdir()
+    go(folder, ("right, all tests count",), least=4)
+    (found,) = seeds_of(folder / "run", ("right, all tests count",)).values()
+    assert found[1] == "3 of its tests count where 4 must"
+    with pytest.raises(RecipeError, match="least is 7, of 6 tests: nothing could be kept"):
+        recipe_of(tmp_path, ("right",), least=7)
 
 
 def test_the_tester_is_shown_the_head_and_never_the_body(finished):

@@ -136,6 +136,8 @@ def test_answer_leaked():
     assert "holds the whole answer, 19 tokens" in make("answer-leaked", tokens=9).reject(
         et.Record(evolution(SORTS), SORTS.replace("    ", " "))
     )
+    exactly = [make("answer-leaked", tokens=tokens).reject(et.Record(evolution(SORTS), SORTS)) for tokens in (19, 20)]
+    assert [reason is None for reason in exactly] == [False, True]
 
 
 def test_refusal():

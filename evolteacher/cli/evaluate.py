@@ -1,0 +1,253 @@
+"""``evolteacher evaluate``: pass@k of a model, or of a file of samples."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from evolteacher.benchmark import Benchmark, Problem
+from evolteacher.catalog import Catalog
+from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.terminal import command_line, console, count, emit, load_catalog, note, one_line, plain, shortened
+from evolteacher.component import Component
+from evolteacher.errors import RecipeError, UsageError
+from evolteacher.evaluation.asking import Asking
+from evolteacher.evaluation.asking import evaluate as evaluate_model
+from evolteacher.evaluation.programs import read_samples
+from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, facts, runnable, score
+from evolteacher.messages import Sampling
+from evolteacher.problems import Problems
+from evolteacher.sandbox import Sandbox
+from evolteacher.use import UseReader
+from evolteacher.yamlfile import parse_value, plain_data
+
+if TYPE_CHECKING:
+    from evolteacher.backend import Backend
+
+C = TypeVar("C", bound=Component)
+
+_SEVERAL = (0.2, 0.95)
+"""Temperature and top_p of several samples a problem, as the WizardCoder paper draws them; a single one is greedy."""
+
+
+def evaluate(
+    benchmark: Annotated[
+        str,
+        typer.Option("--benchmark", "-b", metavar="NAME[:FILE]", help="humaneval, mbpp, problems:FILE.jsonl, …"),
+    ] = "humaneval",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="BACKEND:MODEL",
+            help="Such as embedded:qwen2.5-coder-0.5b-instruct or transformers:FOLDER; or as a recipe writes it, "
+            "'{litellm: {model: openai/gpt-4.1-mini, api_key: env:OPENAI_API_KEY}}'; or a trained model's folder.",
+        ),
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option("--samples", metavar="FILE", help="Score these: rows of task_id and completion.")
+    ] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="With --samples: the completions are chat answers.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="With --samples: not all problems need have one.")] = False,
+    n: Annotated[int, typer.Option("--n", "-n", min=1, help="Samples a problem.")] = 1,
+    k: Annotated[list[int] | None, typer.Option("--k", min=1, help="For pass@k; may be repeated. [default: 1]")] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", min=0, help="[default: 0, which is greedy; 0.2 with --n]")
+    ] = None,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="Most new tokens of an answer.")] = 1024,
+    seed: Annotated[int, typer.Option("--seed", help="Of the first sample; each further one has the next.")] = 0,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N problems.")] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Most calls in flight.")] = 8,
+    seconds: Annotated[float, typer.Option("--seconds", help="Processor seconds of one sample.")] = 3.0,
+    packages: Annotated[bool, typer.Option("--packages", help="Samples may import installed packages.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="[default: evaluations/BENCHMARK-MODEL; of a file none]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    show_failures: Annotated[int, typer.Option("--show-failures", min=0, metavar="N", help="Print N failures.")] = 0,
+) -> None:
+    """Measure a model, or a file of samples, on a benchmark. The same command goes on where it was stopped."""
+    if (model is None) == (samples is None):
+        raise UsageError("give one of --model and --samples: what is to be measured")
+    if not 0 < seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: a number above 0, up to 3600, is needed")
+    ks = sorted(set(k or [1]))
+    if model is not None and max(ks) > n:
+        raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
+    catalog, sandbox = load_catalog(), Sandbox(seconds=seconds, packages=packages)
+    chosen = _component(catalog, Benchmark, benchmark, "--benchmark")
+    problems = runnable(chosen, limit)
+    if samples is not None:
+        found = _score_file(samples, chosen, problems, sandbox, chat, partial)
+    else:
+        assert model is not None
+        if n > 1 and temperature == 0:
+            raise UsageError("--temperature 0 draws the same sample each time: leave out --n, or choose another")
+        drawn = _sampling(temperature, max_tokens, seed, n)
+        backend = _component(catalog, _backend_base(), _model(model), "--model")
+        out = out or Path("evaluations") / _file_name(f"{chosen.name}-{_words({backend.name: backend.options()})}")
+        asking = Asking(backend, chosen, tuple(problems), sandbox, drawn, n, concurrency)
+        found = _ask(asking, out)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        found.write(out, ks)
+    if as_json:
+        print(json.dumps(found.as_dict(ks), indent=2))
+    else:
+        _show(found, ks, out)
+    _show_failures(found, show_failures)
+
+
+def _backend_base() -> type[Backend]:
+    from evolteacher.backend import Backend
+
+    return Backend
+
+
+def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> Sampling:
+    if n == 1 and not temperature:
+        return Sampling(0.0, 1.0, max_tokens, seed=seed)
+    try:
+        return Sampling(_SEVERAL[0] if temperature is None else temperature, _SEVERAL[1], max_tokens, seed=seed)
+    except ValueError as error:
+        raise UsageError(f"--temperature: {error}") from None
+
+
+def _model(text: str) -> str:
+    """Return what is meant by ``--model``: a folder is a checkpoint, which transformers runs."""
+    return f"transformers:{text}" if os.path.isdir(os.path.expanduser(text)) else text
+
+
+def _component(catalog: Catalog, base: type[C], text: str, option: str) -> C:
+    """Return the component that ``NAME``, ``NAME:VALUE`` or ``{NAME: {options}}`` means.
+
+    Raises:
+        RecipeError: there is none, or its options are wrong.
+    """
+    if text.lstrip().startswith("{"):
+        try:
+            spec: Any = parse_value(text)
+        except ValueError as error:
+            raise UsageError(f"{option}: {error}") from None
+    else:
+        name, colon, value = text.partition(":")
+        try:
+            cls = catalog.find(base, name)
+        except RecipeError as error:
+            hint = " A model's name stands behind its backend's: embedded:NAME." if option == "--model" else ""
+            raise RecipeError(f"{option} {text}: {error}{hint}") from None
+        primary = cls.primary if colon else ""  # type: ignore[attr-defined]  # backends and benchmarks have one
+        if colon and (primary not in cls.model_fields or not value):
+            raise RecipeError(f"{option} {text}: write {name}, or {name}:{primary.upper() or 'nothing'}")
+        spec = {name: {primary: value} if colon else {}}
+    problems = Problems(plain_data({base.kind: spec}, option))
+    use = UseReader(catalog, problems, ()).one(problems.located.data[base.kind], base, (base.kind,))
+    problems.raise_any()
+    assert use is not None
+    return use.component
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:100]
+
+
+def _score_file(
+    path: Path, benchmark: Benchmark, problems: list[Problem], sandbox: Sandbox, chat: bool, partial: bool
+) -> Evaluation:
+    samples = read_samples(path, problems, chat=chat)
+    missing = [problem.id for problem in problems if problem.id not in {sample.problem.id for sample in samples}]
+    if missing and not partial:
+        raise UsageError(
+            f"{path}: {count(len(missing), 'problem')} of {len(problems):,} has no sample, '{missing[0]}' first; "
+            "--partial scores those that have one"
+        )
+    with _Bar(len(samples)) as bar:
+        scored = asyncio.run(score(samples, sandbox, bar.step))
+    about = {"samples_file": str(path), "chat": chat, **facts(benchmark, problems, sandbox)}
+    return Evaluation(about, scored, len(problems))
+
+
+def _ask(asking: Asking, out: Path) -> Evaluation:
+    try:
+        with _Bar(len(asking.problems) * asking.samples) as bar:
+            return asyncio.run(evaluate_model(asking, out, done=bar.step))
+    except KeyboardInterrupt:
+        note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+class _Bar:
+    """A bar on a terminal; nothing where nobody looks."""
+
+    def __init__(self, total: int) -> None:
+        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
+        screen = console(stderr=True)
+        self._bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+        self._task = self._bar.add_task("", total=total)
+
+    def step(self) -> None:
+        self._bar.advance(self._task)
+
+    def __enter__(self) -> _Bar:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+def _show(found: Evaluation, ks: list[int], out: Path | None) -> None:
+    tallies = found.tallies
+    subject = found.about.get("samples_file") or _words(found.about["model"])
+    emit(Text(f"{_words(found.about['benchmark'])}: {one_line(subject, 60)}", "bold"))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("score", "", "95 % interval", "solved"):
+        table.add_column(heading, justify="left" if heading == "score" else "right")
+    solved = sum(passed > 0 for _, passed in tallies.values())
+    for k, (value, low, high) in found.scores(ks).items():
+        table.add_row(f"pass@{k}", f"{value:.1%}", f"{low:.1%} to {high:.1%}", f"{solved:,} of {len(tallies):,}")
+    emit(table)
+    if len(tallies) < found.problems:
+        emit(Text(f"of {len(tallies):,} problems only; the benchmark has {found.problems:,}"))
+    failed = [one for one in found.scored if not one.result.passed]
+    kinds: dict[str, int] = {}
+    for one in failed:
+        kind = _kind(one.sample.ending, one.result.status, one.result.error)
+        kinds[kind] = kinds.get(kind, 0) + 1
+    if failed:
+        listed = ", ".join(f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda pair: -pair[1])[:6])
+        emit(Text(f"{count(len(failed), 'sample')} failed: {plain(listed)}"))
+    if out is not None:
+        emit(Text(f"details: {out / RESULTS}, {out / SAMPLES}"))
+
+
+def _kind(ending: str, status: str, error: str) -> str:
+    if ending not in ("", "stop"):
+        return "cut at --max-tokens" if ending == "length" else ending.split(":")[0]
+    return error if status == "raised" else status
+
+
+def _words(component: dict[str, Any]) -> str:
+    ((name, options),) = component.items()
+    value = options.get("model") or options.get("path")
+    return f"{name}:{value}" if value else str(name)
+
+
+def _show_failures(found: Evaluation, number: int) -> None:
+    for one in [one for one in found.scored if not one.result.passed][:number]:
+        sample = one.sample
+        head = Text(f"\n{plain(sample.problem.id)}, sample {sample.number}: ", "bold")
+        head.append(one_line(one.result.reason, 200), "red")
+        emit(head, Text(shortened(sample.program, 40)))

@@ -1,0 +1,186 @@
+"""evolteacher evaluate: pass@k, samples files, a model's answers, and what a kill -9 costs."""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evolteacher.cli import main
+from evolteacher.evaluation.programs import answered, continued, is_code, question
+from evolteacher.passk import interval, pass_at_k, wilson
+from evolteacher_plugins.benchmarks import HumanEval
+
+sys.path.append(str(Path(__file__).parent / "cli"))
+from commands import SCRIPT
+
+TASKS = [
+    {"task_id": f"T/{n}", "prompt": f'def add{n}(a, b):\n    """Return the sum."""\n', "entry_point": f"add{n}",
+     "canonical_solution": "    return a + b\n", "test": "def check(f):\n    assert f(2, 3) == 5\n"}
+    for n in range(6)
+]  # fmt: skip
+
+
+def written(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+def evaluate(folder, *words):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["evaluate", *words])
+    assert "Traceback" not in err.getvalue() and "bug in evolteacher" not in err.getvalue(), err.getvalue()
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+@given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
+@settings(deadline=None, max_examples=60)
+def test_pass_at_k_is_the_share_of_all_choices_of_k_samples_that_hold_one_that_passes(case):
+    samples, passed, k = case
+    choices = list(combinations(range(samples), k))
+    share = Fraction(sum(min(choice) < passed for choice in choices), len(choices))
+    assert pass_at_k(samples, passed, k) == pytest.approx(float(share))
+
+
+def test_more_is_asked_of_pass_at_k_than_there_is():
+    for samples, passed, k in [(2, 1, 3), (2, 3, 1), (2, 1, 0)]:
+        with pytest.raises(ValueError, match=f"pass@{k}"):
+            pass_at_k(samples, passed, k)
+
+
+def test_the_interval_holds_the_mean_and_shrinks_with_the_number_of_problems():
+    low, high = wilson(100, 164)
+    assert (round(low, 3), round(high, 3)) == (0.533, 0.681)  # by the formula, worked out by hand
+    few, many = ([0.5, 0.25, 1.0] * number for number in (5, 50))
+    assert interval(few)[0] < interval(many)[0] < 7 / 12 < interval(many)[1] < interval(few)[1]
+    assert interval([1.0, 0.0]) == wilson(1, 2)
+
+
+def test_every_humaneval_answer_in_the_dress_of_a_chat_is_the_solution_again():
+    problems = HumanEval().problems()
+    assert len(problems) == 164 and all(is_code(each) for each in problems)
+    for each in problems:
+        chat = (
+            f"Here it is:\n\n```python\n{each.solution}\n\nassert {each.entry_point}() == 'wrong'\n\n"
+            "if __name__ == '__main__':\n    print(input())\n```\nIt works as asked."
+        )
+        program = answered(each, chat)
+        assert "'wrong'" not in program and "__main__" not in program and "input()" not in program
+        assert f"def {each.entry_point}(" in program
+        assert each.prompt.rstrip() in question(each)
+
+
+def test_a_completion_is_joined_to_the_prompt_as_it_is_and_one_that_repeats_it_stands_alone():
+    problem = HumanEval().problems()[0]
+    assert continued(problem, "    return 1\n") == problem.prompt + "    return 1\n"
+    assert continued(problem, problem.prompt + "    return 1\n") == problem.prompt + "    return 1\n"
+
+
+def test_canonical_solutions_pass_and_broken_ones_do_not(tmp_path):
+    problems = HumanEval().problems()
+    written(tmp_path / "right.jsonl", [{"task_id": p.id, "solution": p.solution} for p in problems])
+    written(tmp_path / "wrong.jsonl", [{"task_id": p.id, "completion": "    raise SystemExit(0)\n"} for p in problems])
+    for name, passed in (("right", 164), ("wrong", 0)):
+        done = evaluate(tmp_path, "--samples", f"{name}.jsonl", "--json", "--out", name)
+        found = json.loads(done.stdout)
+        assert sum(one["passed"] for one in found["by_problem"].values()) == passed and found["samples"] == 164
+        assert found == json.loads((tmp_path / name / "evaluation.json").read_text())
+
+
+def test_several_samples_a_problem(tmp_path):
+    written(tmp_path / "p.jsonl", TASKS)
+    rows = [{"task_id": t["task_id"], "completion": f"    return a {sign} b\n"} for t in TASKS for sign in "+-"]
+    rows[0]["completion"] = "    return 0\n"
+    written(tmp_path / "s.jsonl", rows)
+    words = ("-b", "problems:p.jsonl", "--samples", "s.jsonl")
+    done = evaluate(tmp_path, *words, "--k", "1", "--k", "2", "--json")
+    found = json.loads(done.stdout)["pass"]
+    assert found["1"]["score"] == pytest.approx(5 / 12) and found["2"]["score"] == pytest.approx(5 / 6)
+    shown = evaluate(tmp_path, *words, "--show-failures", "1").stdout
+    assert "pass@1" in shown and "AssertionError 7" in shown and "T/0, sample 0: AssertionError" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_what_a_user_gets_wrong_is_told_with_exit_code_2(tmp_path):
+    problems = f"problems:{written(tmp_path / 'p.jsonl', TASKS)}"
+    good = [{"task_id": t["task_id"], "completion": "    return 1\n"} for t in TASKS]
+    cases = [
+        ([*good, {"task_id": "T/9", "completion": ""}], [], "s.jsonl:7: the benchmark has no problem 'T/9'. Did you"),
+        ([*good, {"task_id": "T/1", "text": ""}], [], "s.jsonl:7: 'completion' (or 'solution') must be a text"),
+        ([*good, ["T/1"]], [], "s.jsonl:7: a row needs 'task_id'"),
+        (good[:4], [], "2 problems of 6 has no sample, 'T/4' first; --partial"),
+        (good, ["--k", "2"], "pass@2 needs 2 samples a problem, and 'T/0' has 1"),
+        (good, ["--model", "scripted"], "give one of --model and --samples"),
+        (good, ["--seconds", "0"], "--seconds 0"),
+        ([], [], "there is no sample in it"),
+    ]
+    for rows, words, told in cases:
+        samples = written(tmp_path / "s.jsonl", rows)
+        done = evaluate(tmp_path, "-b", problems, "--samples", samples, *words)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+    for words, told in [
+        (["--model", "embeded:x"], "Did you mean 'embedded'?"),
+        (["--model", "embedded:" + "x" * 400], "--model"),
+        (["-b", "humanevil", "--model", "scripted"], "Did you mean 'humaneval'?"),
+        (["--model", "scripted", "--k", "5"], "--n 5"),
+        (["--model", "scripted", "--n", "2", "--temperature", "0"], "--temperature 0"),
+    ]:
+        done = evaluate(tmp_path, *words)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert not (tmp_path / "evaluations").exists()
+
+
+ANSWERS = [{"contains": f"add{n}(", "reply": f"Sure!\n```python\ndef add{n}(a, b):\n    return a {sign} b\n```"}
+           for n, sign in enumerate("+-+-++")]  # fmt: skip
+
+
+def scripted(latency=0.0):
+    return json.dumps({"scripted": {"rules": ANSWERS, "latency": latency}})
+
+
+def slots(folder):
+    with sqlite3.connect(folder / "run.db") as db:
+        return db.execute("SELECT lower(hex(lineage)), nth FROM replies ORDER BY id").fetchall()
+
+
+def test_a_model_is_asked_once_and_killed_at_any_moment_goes_on_where_it_was(tmp_path):
+    words = ["-b", f"problems:{written(tmp_path / 'p.jsonl', TASKS)}", "--n", "5", "--out"]
+    whole = evaluate(tmp_path, *words, "whole", "--model", scripted())
+    assert whole.returncode == 0, whole.stderr
+    found = json.loads((tmp_path / "whole/evaluation.json").read_text())
+    assert found["pass"]["1"]["score"] == pytest.approx(4 / 6) and len(slots(tmp_path / "whole")) == 30
+    command = [str(SCRIPT), "evaluate", *words, "killed", "--concurrency", "2", "--model", scripted(0.2)]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, env=os.environ)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not _some(tmp_path / "killed"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = slots(tmp_path / "killed")
+    assert 0 < len(before) < 30
+    assert evaluate(tmp_path, *words, "killed", "--model", scripted(0.2)).returncode == 0
+    after = slots(tmp_path / "killed")
+    assert after[: len(before)] == before and len(after) == len(set(after)) == 30
+    same = [(tmp_path / name / "samples.jsonl").read_bytes() for name in ("whole", "killed")]
+    assert same[0] == same[1]
+    other = evaluate(tmp_path, *words, "killed", "--model", scripted(0.2), "--max-tokens", "7")
+    assert other.returncode == 2 and "sampling.max_tokens: the folder has 1024, the recipe 7" in other.stderr
+
+
+def _some(folder):
+    try:
+        return len(slots(folder)) >= 3
+    except sqlite3.OperationalError:
+        return False
