@@ -340,7 +340,7 @@ def test_an_ask_after_the_step_has_ended_is_refused_and_not_bought(tmp_path):
 
     answers = {"Add two numbers.": (0, "sum"), "fine": (0.1, "the response")}
     execute(tmp_path, evolve, slow_backend(answers))
-    assert late[1:] == ["operator 'made': ask(): the step has ended, so what is answered now could change nothing"]
+    assert late[1:] == ["operator 'made': ask(): the step has ended, so what comes of it now could change nothing"]
     assert [row[1:] for row in rows(tmp_path)] == [("0", "reply", "fine")]
 
 
