@@ -109,7 +109,7 @@ def test_an_empty_folder_is_reported_as_nothing(tmp_path, capsys):
 def test_no_shipped_recipe_has_a_judge_on_a_small_model_of_this_machine():
     catalog = et.Catalog.load()
     judged = {}
-    for name in recipe_names(catalog):
+    for name in (name for name in recipe_names(catalog) if not name.startswith("train-")):  # these evolve nothing
         recipe = et.Recipe.load(name, catalog=catalog)
         judges = [use for use in recipe.filters if use.component.asks()]
         judged |= {(name, use.label): recipe.backends[recipe.backend_of("judge", use)].component for use in judges}
