@@ -57,7 +57,7 @@ if TYPE_CHECKING:
         Step,
         Verdict,
     )
-    from evolteacher.rejudge import Rejudged, arejudge, rejudge
+    from evolteacher.rejudging import Rejudged, arejudge, rejudge
     from evolteacher.runner import RunResult, arun, run
     from evolteacher.sandbox import CheckResult, Guard, Sandbox
     from evolteacher.secrets import check_reference, environment, hide, read_secret, secret_name
@@ -213,7 +213,7 @@ _MODULES = {
         "Step",
         "Verdict",
     ),
-    "rejudge": ("Rejudged", "arejudge", "rejudge"),
+    "rejudging": ("Rejudged", "arejudge", "rejudge"),
     "runner": ("RunResult", "arun", "run"),
     "sandbox": ("CheckResult", "Guard", "Sandbox"),
     "secrets": ("check_reference", "environment", "hide", "read_secret", "secret_name"),

@@ -9,7 +9,7 @@ import evolteacher as et
 from evolteacher.cli.show import tree
 from evolteacher.errors import RecipeError, RunError
 from evolteacher.history import lineage, records, rejected
-from evolteacher.rejudge import rejudge
+from evolteacher.rejudging import rejudge
 from evolteacher.store import Store
 
 COPIES = [{"step": "evolve", "share": 0.3, "reply": "task0 needs a function that doubles 0."}]

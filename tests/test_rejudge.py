@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 import evolteacher as et
 from evolteacher.errors import RunError, UsageError
 from evolteacher.lock import locked
-from evolteacher.rejudge import rejudge
+from evolteacher.rejudging import rejudge
 from evolteacher.store import Store
 
 SEEDS = 12

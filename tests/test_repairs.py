@@ -12,7 +12,7 @@ from evolteacher.cli.terminal import emit
 from evolteacher.errors import PluginError
 from evolteacher.history import lineage, records, summarise
 from evolteacher.plan import make_plan
-from evolteacher.rejudge import rejudge
+from evolteacher.rejudging import rejudge
 from evolteacher.store import Store
 
 

@@ -19,7 +19,7 @@ from evolteacher.cli.show import _facts
 from evolteacher.cli.terminal import emit
 from evolteacher.errors import PluginError, Transient
 from evolteacher.history import summarise
-from evolteacher.rejudge import rejudge
+from evolteacher.rejudging import rejudge
 from evolteacher.store import Store
 
 SEEDS = 6

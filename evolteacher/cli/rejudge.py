@@ -17,8 +17,8 @@ from evolteacher.cli.run import carry_out, larger
 from evolteacher.cli.summary import fact_table
 from evolteacher.cli.terminal import command_line, count, emit, load_catalog, note, one_line, plain, usd
 from evolteacher.errors import UsageError
-from evolteacher.rejudge import Rejudged
-from evolteacher.rejudge import rejudge as judge_anew
+from evolteacher.rejudging import Rejudged
+from evolteacher.rejudging import rejudge as judge_anew
 
 
 def rejudge(

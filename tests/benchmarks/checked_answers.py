@@ -27,7 +27,7 @@ from pathlib import Path
 from evolteacher.history import lineage
 from evolteacher.passk import wilson
 from evolteacher.record import Step
-from evolteacher.rejudge import rejudge
+from evolteacher.rejudging import rejudge
 from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 

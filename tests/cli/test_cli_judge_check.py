@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import termios
 import time
@@ -121,6 +122,7 @@ def start_on_a_terminal(*words):
 
 def controlling_terminal():
     """Make the terminal the one whose Ctrl-C interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what runs in a shell's background is started deaf to it
     os.setsid()
     fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 

@@ -59,3 +59,13 @@ def test_an_import_that_breaks_a_contract_is_noticed(tree, file, line, contract)
     assert result.returncode == 1, result.stdout + result.stderr
     broken = [row for row in result.stdout.splitlines() if " BROKEN" in row]
     assert any(row.startswith(contract) for row in broken), result.stdout
+
+
+def test_no_module_has_the_name_of_something_public():
+    """Importing a module sets it on its package, and would hide what is public under the same name."""
+    import pkgutil
+
+    import evolteacher as et
+
+    modules = {module.name for module in pkgutil.iter_modules(et.__path__)}
+    assert len(modules) > 60 and not modules & set(et.__all__)

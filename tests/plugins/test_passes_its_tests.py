@@ -9,7 +9,7 @@ import pytest
 import evolteacher as et
 from evolteacher.errors import RecipeError
 from evolteacher.plan import make_plan
-from evolteacher.rejudge import rejudge
+from evolteacher.rejudging import rejudge
 
 ADD = "def add(a, b):\n    return a + b"
 WRONG = "def add(a, b):\n    return a - b"
