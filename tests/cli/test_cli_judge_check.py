@@ -168,7 +168,13 @@ def test_whoever_leaves_keeps_what_was_labelled(judged, key, code):
     person.wait_for(f"1 of 4: {ASKED}")
     person.type("n\n")
     person.wait_for(f"2 of 4: {ASKED}")
-    person.type(key)
+    # A signal that comes between the question and the wait for a key is noticed at the next key: it is typed again.
+    for _ in range(20):
+        with contextlib.suppress(OSError):
+            person.type(key)
+        time.sleep(0.5)
+        if person.process.poll() is not None:
+            break
     assert person.end() == code
     assert labels() == [False]
     assert "Traceback" not in person.shown
