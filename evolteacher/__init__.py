@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from evolteacher.backend import Backend, BatchState, Workload
     from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
-    from evolteacher.cleaning import DecontaminationReport, decontaminate
+    from evolteacher.cleaning import DecontaminationReport, adecontaminate, decontaminate
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, make_benchmark, read_benchmarks
@@ -136,6 +136,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "__version__",
+    "adecontaminate",
     "arejudge",
     "arun",
     "check_reference",
@@ -170,7 +171,7 @@ _MODULES = {
     "backend": ("Backend", "BatchState", "Workload"),
     "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
-    "cleaning": ("DecontaminationReport", "decontaminate"),
+    "cleaning": ("DecontaminationReport", "adecontaminate", "decontaminate"),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "decontamination.against": ("BenchmarkSpec", "NamedBenchmark", "make_benchmark", "read_benchmarks"),

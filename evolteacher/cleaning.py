@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from evolteacher.decontamination.certificate import Certificate, ContaminationPa
 from evolteacher.decontamination.index import ContaminationIndex, ContaminationSettings
 from evolteacher.decontamination.running import BenchmarkRunner
 from evolteacher.errors import UsageError
-from evolteacher.seeds import Row, SeedReader
+from evolteacher.seeds import Row
 from evolteacher.shapes import Example, Format
-from evolteacher.sources import OnBadRow, SeedReport, counted, no_rows, read_examples, reader_for
+from evolteacher.sources import OnBadRow, Reading, SeedReport, counted, no_rows, reader_for
 from evolteacher.writing import output
 
 MOST_RUN = 5_000
@@ -60,6 +61,20 @@ class DecontaminationReport:
 
 
 def decontaminate(
+    source: str | Path, against: Sequence[BenchmarkSpec], out: str | Path | None = None, **options: Any
+) -> DecontaminationReport:
+    """Find the problems of benchmarks in a dataset; see :func:`adecontaminate`, which Jupyter awaits."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(adecontaminate(source, against, out, **options))
+    raise UsageError(
+        "et.decontaminate() cannot be called inside a running event loop, as in Jupyter: write "
+        "`await et.adecontaminate(…)`"
+    )
+
+
+async def adecontaminate(
     source: str | Path,
     against: Sequence[BenchmarkSpec],
     out: str | Path | None = None,
@@ -100,12 +115,12 @@ def decontaminate(
     """
     catalog = catalog or Catalog.load()
     kind = chosen_format(out, to) if out is not None else None
-    taken = {Path(str(path)).absolute() for path in (source, out) if path is not None}
-    if certificate is not None and Path(certificate).absolute() in taken:
+    taken = {os.path.realpath(str(path)) for path in (source, out) if path is not None}
+    if certificate is not None and os.path.realpath(certificate) in taken:
         raise UsageError(f"{certificate}: the certificate needs a file of its own, beside what is read and written")
     benchmarks = read_benchmarks(against, catalog)
     settings = settings or ContaminationSettings()
-    reading = _Reading(reader_for(catalog, str(source), reader), str(source), format, instruction, response, on_bad_row)
+    reading = Reading(reader_for(catalog, str(source), reader), str(source), format, instruction, response, on_bad_row)
     search = _Search(benchmarks, settings)
     read = SeedReport()
     for order, (row, example) in enumerate(reading.rows(read)):
@@ -115,42 +130,22 @@ def decontaminate(
     can_run = any(problem.runnable for benchmark in benchmarks for problem in benchmark.problems)
     ran = can_run and (search.checked <= MOST_RUN if run is None else run)
     if ran:
-        asyncio.run(search.run(reading))
+        await search.run(reading)
     report = DecontaminationReport(
         search.certificate(removing=kind is not None, ran=ran), ran=ran or not can_run, read=read
     )
-    if kind is not None:
-        kept = (
-            row_of(row, example)
-            for order, (row, example) in enumerate(reading.rows(SeedReport()))
-            if order not in search.pairs
-        )
-        report.written = write_rows(kept, out, kind)
-    if certificate is not None:
-        with output(certificate) as file:
+    with ExitStack() as stack:  # the certificate first: what was found stays known where the rows replace their source
+        if certificate is not None:
+            file = stack.enter_context(output(certificate))
             file.write(report.certificate.as_json().encode("utf-8"))
+        if kind is not None:
+            kept = (
+                row_of(row, example)
+                for order, (row, example) in enumerate(reading.rows(SeedReport()))
+                if order not in search.pairs
+            )
+            report.written = write_rows(kept, out, kind)
     return report
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How a source is read, as often as is needed; the arguments of :func:`read_examples`."""
-
-    reader: SeedReader
-    source: str
-    format: Format
-    instruction: str | None
-    response: str | None
-    on_bad_row: OnBadRow
-
-    def rows(self, report: SeedReport) -> Iterator[tuple[Row, Example]]:
-        """Read it once."""
-        examples = read_examples(
-            self.reader, self.source, format=self.format, instruction=self.instruction, response=self.response,
-            on_bad_row=self.on_bad_row, report=report,
-        )  # fmt: skip
-        with closing(examples):
-            yield from examples
 
 
 class _Search:
@@ -172,7 +167,7 @@ class _Search:
             if pairs:
                 self.pairs.setdefault(order, []).extend(pairs)
 
-    async def run(self, reading: _Reading) -> None:
+    async def run(self, reading: Reading) -> None:
         """Run the benchmarks' tests on every answer; the order in which results come changes nothing."""
         found: dict[int, list[ContaminationPair]] = {}
         rows = enumerate(reading.rows(SeedReport()))

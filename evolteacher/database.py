@@ -12,6 +12,9 @@ from typing import Any, Self
 from evolteacher.errors import RunError, UsageError
 from evolteacher.tables import SCHEMA, SCHEMA_VERSION, STEPS_BEFORE, TABLES_SINCE, UPGRADES
 
+DATABASE = "run.db"
+"""The file's name in a run folder."""
+
 
 class Database:
     """One run's SQLite file, and the facts about the run that it holds.

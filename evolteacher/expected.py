@@ -18,12 +18,12 @@ from itertools import islice
 from pathlib import Path
 
 from evolteacher.catalog import Catalog
-from evolteacher.errors import MissingExtra, PluginError, plugin_fault
+from evolteacher.errors import MissingExtra, plugin_fault
 from evolteacher.filter import Filter, LineageFilter, ResponseFilter, TextFilter
 from evolteacher.intake import seed_stream
-from evolteacher.messages import ROLES, Role, as_messages
+from evolteacher.messages import Role, as_messages
 from evolteacher.operator import Operator
-from evolteacher.preparing import preparation_of
+from evolteacher.preparing import asks_by_role, preparation_of
 from evolteacher.recipe import Recipe
 from evolteacher.record import Instruction, Seed
 from evolteacher.sources import SeedReport
@@ -233,13 +233,7 @@ def judging_of(use: Use[Filter]) -> dict[Role, int]:
     Raises:
         PluginError: the filter cannot say.
     """
-    try:
-        asks = {role: number for role, number in use.component.judging().items() if number}
-    except Exception as error:
-        raise plugin_fault(f"filter '{use.label}', saying what it asks,", error) from error
-    if asks.keys() - set(ROLES):
-        raise PluginError(f"filter '{use.label}': judging() names a role that there is not: {sorted(asks)}")
-    return asks
+    return asks_by_role(use, "judging")
 
 
 def repeats_of(use: Use[Filter]) -> int:

@@ -82,13 +82,24 @@ def preparation_of(use: Use[Operator]) -> dict[Role, int]:
     Raises:
         PluginError: the operator cannot say.
     """
-    try:
-        asks = {role: number for role, number in use.component.preparation().items() if number}
-    except Exception as error:
-        raise plugin_fault(f"operator '{use.label}', saying what its preparation asks,", error) from error
-    if asks.keys() - set(ROLES):
-        raise PluginError(f"operator '{use.label}': preparation() names a role that there is not: {sorted(asks)}")
+    asks = asks_by_role(use, "preparation")
     return asks if use.weight else {}
+
+
+def asks_by_role(use: Use[Any], method: str) -> dict[Role, int]:
+    """Return what a component's ``judging()`` or ``preparation()`` says: how much it asks at most, by role.
+
+    Raises:
+        PluginError: it cannot say.
+    """
+    who = f"{use.component.kind} '{use.label}'"
+    try:
+        asks = {role: number for role, number in getattr(use.component, method)().items() if number}
+    except Exception as error:
+        raise plugin_fault(f"{who}, saying what its {method}() asks,", error) from error
+    if asks.keys() - set(ROLES):
+        raise PluginError(f"{who}: {method}() names a role that there is not: {sorted(asks)}")
+    return asks
 
 
 async def _prepare(use: Use[Operator], recipe: Recipe, desk: Desk, keys: dict[Role, str]) -> dict[str, Any]:

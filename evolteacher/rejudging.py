@@ -22,6 +22,7 @@ from evolteacher.asking import Desk
 from evolteacher.backend import Workload
 from evolteacher.catalog import Catalog
 from evolteacher.changes import Changes, compare, snapshot
+from evolteacher.database import DATABASE
 from evolteacher.engine import Engine
 from evolteacher.errors import UsageError
 from evolteacher.history import summarise
@@ -34,7 +35,7 @@ from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.requirements import check_requirements
 from evolteacher.rest import ClosedAnswerer, ClosedGate, Rest
-from evolteacher.runner import DATABASE, differences, drop_rows, unfinished, why_pending
+from evolteacher.runner import differences, drop_rows, unfinished, why_pending
 from evolteacher.store import Store
 
 PRUNING = ("filters", "dataset_filters", "on_pruned")

@@ -18,6 +18,7 @@ from evolteacher.backend import Workload
 from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
+from evolteacher.database import DATABASE
 from evolteacher.engine import Engine
 from evolteacher.errors import EvolteacherError, RunError, UsageError
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
@@ -35,8 +36,6 @@ from evolteacher.recipe import Recipe
 from evolteacher.requirements import check_requirements
 from evolteacher.selecting import selected
 from evolteacher.store import Store
-
-DATABASE = "run.db"
 
 
 @dataclass(frozen=True)

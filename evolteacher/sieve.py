@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
@@ -20,10 +20,10 @@ from evolteacher.pipeline import Check, Pipeline, filter_fault, read_finding
 from evolteacher.problems import Problems
 from evolteacher.record import Evolution, Instruction, Record, clean_text
 from evolteacher.requirements import missing
-from evolteacher.seeds import Row, SeedReader
+from evolteacher.seeds import Row
 from evolteacher.selecting import selected
 from evolteacher.shapes import Example, Format
-from evolteacher.sources import OnBadRow, SeedReport, counted, no_rows, read_examples, reader_for
+from evolteacher.sources import OnBadRow, Reading, SeedReport, counted, no_rows, reader_for
 from evolteacher.use import Use, UseReader
 from evolteacher.writing import output, write_lines
 from evolteacher.yamlfile import plain_data
@@ -99,7 +99,7 @@ def prune(
         raise UsageError("\n".join(lines))
     if rejects is not None and os.path.realpath(rejects) in {os.path.realpath(str(path)) for path in (source, out)}:
         raise UsageError(f"{rejects}: the rejects need a file of their own, beside what is read and written")
-    reading = _Reading(reader_for(catalog, str(source), reader), str(source), format, instruction, response, on_bad_row)
+    reading = Reading(reader_for(catalog, str(source), reader), str(source), format, instruction, response, on_bad_row)
     return _Sieve(reading, rows, wholes).write(out, kind, rejects)
 
 
@@ -147,38 +147,10 @@ def _is_whole(catalog: Catalog, name: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How a source is read, as often as is needed; the arguments of :func:`read_examples`."""
-
-    reader: SeedReader
-    source: str
-    format: Format
-    instruction: str | None
-    response: str | None
-    on_bad_row: OnBadRow
-
-    def rows(self, report: SeedReport) -> Iterator[tuple[Row, Example]]:
-        """Read it once."""
-        examples = read_examples(
-            self.reader,
-            self.source,
-            format=self.format,
-            instruction=self.instruction,
-            response=self.response,
-            on_bad_row=self.on_bad_row,
-            report=report,
-        )
-        with closing(examples):
-            yield from examples
-
-
 class _Sieve:
     """The filters over one source; what is rejected is kept by its row's number."""
 
-    def __init__(
-        self, reading: _Reading, rows: tuple[Use[Filter], ...], wholes: tuple[Use[DatasetFilter], ...]
-    ) -> None:
+    def __init__(self, reading: Reading, rows: tuple[Use[Filter], ...], wholes: tuple[Use[DatasetFilter], ...]) -> None:
         self._reading = reading
         self._pipeline = Pipeline.of(rows)
         self._wholes = wholes

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from evolteacher import shapes
 from evolteacher.catalog import Catalog
+from evolteacher.database import DATABASE
 from evolteacher.errors import EvolteacherError, PluginError, SeedError
 from evolteacher.record import Instruction, Seed, clean_text
 from evolteacher.seeds import Row, SeedReader
@@ -116,6 +117,8 @@ def _claimant(catalog: Catalog, source: str) -> type[SeedReader]:
         raise SeedError(f"{source}: more than one seed reader takes this: name one (reader: {names})")
     if ":" not in source.partition("/")[0] and not Path(source).exists():
         raise SeedError(f"{source}: there is no such file")
+    if (Path(source) / DATABASE).exists():
+        raise SeedError(f"{source}: this is the folder of a run; its rows are in {Path(source) / 'dataset.jsonl'}")
     known = ", ".join(entry.cls.name for entry in entries) or "none"
     raise SeedError(f"{source}: no seed reader knows this kind of source: name one with `reader` (there is: {known})")
 
@@ -158,6 +161,32 @@ def read_examples(
             if example.licence and (example.licence in report.licences or len(report.licences) < LICENCES_KEPT):
                 report.licences[example.licence] += 1
             yield row, example
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a source is read, as often as is needed; the arguments of :func:`read_examples`."""
+
+    reader: SeedReader
+    source: str
+    format: Format = "auto"
+    instruction: str | None = None
+    response: str | None = None
+    on_bad_row: OnBadRow = "skip"
+
+    def rows(self, report: SeedReport) -> Iterator[tuple[Row, Example]]:
+        """Read it once."""
+        examples = read_examples(
+            self.reader,
+            self.source,
+            format=self.format,
+            instruction=self.instruction,
+            response=self.response,
+            on_bad_row=self.on_bad_row,
+            report=report,
+        )
+        with closing(examples):
+            yield from examples
 
 
 def read_seeds(

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from experiment import go, write_seeds
 
+from evolteacher.database import DATABASE
 from evolteacher.history import summarise
 from evolteacher.ledger import Ledger
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
 PRICES = {"evolve": {"input": 10.0, "output": 30.0}}

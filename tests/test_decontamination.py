@@ -221,6 +221,21 @@ def test_a_rejudge_without_the_filter_leaves_no_old_certificate(bench):
     assert not (bench / "run" / "decontamination.json").exists()
 
 
+async def test_in_a_running_event_loop_it_is_awaited(bench):
+    (bench / "data.jsonl").write_text('{"instruction": "Add two numbers.", "output": "a + b"}\n')
+    with pytest.raises(UsageError, match=r"await et\.adecontaminate"):
+        et.decontaminate("data.jsonl", AGAINST["against"])
+    report = await et.adecontaminate("data.jsonl", AGAINST["against"], run=True)
+    assert (report.certificate.checked, report.found) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["decontaminate", "solves-benchmark"])
+def test_a_benchmark_that_is_not_there_is_told_before_the_first_call(bench, name):
+    wrong = et.Catalog.load().find(et.Filter, name)(against=("mbpp:gone.jsonl",))
+    with pytest.raises(UsageError, match=r"gone\.jsonl"):
+        wrong.require()
+
+
 WRONG = {
     "unknown": (["humanevil"], "Did you mean 'humaneval'"),
     "option": ([{"mbpp": {"pth": "x"}}], "its options: path"),

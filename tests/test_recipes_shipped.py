@@ -77,6 +77,16 @@ def test_each_names_the_schema_for_editors_and_no_secret(name):
     assert max(map(len, text.splitlines())) <= 120
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_install_that_a_recipe_names_brings_what_its_filters_need(name, catalog):
+    needs = dict.fromkeys(("code-parses", "language", "pii", "secrets"), "filters")
+    needs |= dict.fromkeys(("decontaminate", "solves-benchmark"), "benchmarks") | {"semantic-duplicates": "semantic"}
+    recipe = Recipe.load(name, catalog=catalog)
+    used = {use.component.name for use in (*recipe.filters, *recipe.dataset_filters)}
+    named = set(re.findall(r"[a-z]+", " ".join(re.findall(r"evolteacher\[([a-z,]+)\]", text_of(name)))))
+    assert {needs[each] for each in used & needs.keys()} <= named
+
+
 def test_each_that_trains_loads_by_name(catalog):
     for name in TRAIN:
         training = et.Training.load(name, catalog=catalog)

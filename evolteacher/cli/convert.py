@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evolteacher.cli.options import DatasetFile, InstructionColumn, ReaderName, ResponseColumn, Shape, Strict
 from evolteacher.cli.terminal import load_catalog, note
 from evolteacher.dataset import DATASET_FORMATS
 from evolteacher.dataset import convert as convert_dataset
@@ -14,32 +15,21 @@ from evolteacher.shapes import FORMATS, Format
 
 
 def convert(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A dataset's file, or hf:owner/name.", show_default=False)
-    ],
+    source: DatasetFile,
     to: Annotated[
         str, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}.", show_default=False)
     ],
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help="Where to write it; - is stdout. May be the same file.")
     ] = "-",
-    format: Annotated[
-        str, typer.Option("--format", metavar="SHAPE", help=f"The shape of its rows: {', '.join(FORMATS)}.")
-    ] = "auto",
-    instruction: Annotated[
-        str | None, typer.Option("--instruction", metavar="COLUMN", help="The column that holds the instruction.")
-    ] = None,
-    response: Annotated[
-        str | None, typer.Option("--response", metavar="COLUMN", help="The column that holds the response.")
-    ] = None,
-    reader: Annotated[
-        str | None,
-        typer.Option("--reader", metavar="NAME", help="The seed reader, where the file's name does not tell it."),
-    ] = None,
+    format: Shape = "auto",
+    instruction: InstructionColumn = None,
+    response: ResponseColumn = None,
+    reader: ReaderName = None,
     keep_unanswered: Annotated[
         bool, typer.Option("--keep-unanswered", help="Write rows without a response too; else they are left out.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row; else it is left out.")] = False,
+    strict: Strict = False,
 ) -> None:
     """Convert a dataset to another format, without a run. Its shape is recognised; duplicates stay."""
     report = convert_dataset(

@@ -12,13 +12,13 @@ from rich.text import Text
 from evolteacher.cleaning import MOST_RUN
 from evolteacher.cleaning import decontaminate as decontaminate_dataset
 from evolteacher.cli.convert import shape
+from evolteacher.cli.options import DatasetFile, InstructionColumn, ReaderName, ResponseColumn, Shape, Strict
 from evolteacher.cli.summary import fact_table
 from evolteacher.cli.terminal import count, emit, load_catalog, note, plain, shortened
 from evolteacher.dataset import DATASET_FORMATS
 from evolteacher.decontamination.certificate import ContaminationPair
 from evolteacher.decontamination.index import METHODS, ContaminationMethod, ContaminationSettings
 from evolteacher.errors import UsageError, did_you_mean
-from evolteacher.shapes import FORMATS
 from evolteacher.yamlfile import parse_value
 
 FOUND = 1
@@ -28,9 +28,7 @@ _DEFAULT = ContaminationSettings()
 
 
 def decontaminate(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A dataset's file, or hf:owner/name.", show_default=False)
-    ],
+    source: DatasetFile,
     against: Annotated[
         list[str],
         typer.Option(
@@ -72,20 +70,11 @@ def decontaminate(
     to: Annotated[
         str | None, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}; else as --out ends.")
     ] = None,
-    format: Annotated[
-        str, typer.Option("--format", metavar="SHAPE", help=f"The shape of its rows: {', '.join(FORMATS)}.")
-    ] = "auto",
-    instruction: Annotated[
-        str | None, typer.Option("--instruction", metavar="COLUMN", help="The column that holds the instruction.")
-    ] = None,
-    response: Annotated[
-        str | None, typer.Option("--response", metavar="COLUMN", help="The column that holds the response.")
-    ] = None,
-    reader: Annotated[
-        str | None,
-        typer.Option("--reader", metavar="NAME", help="The seed reader, where the file's name does not tell it."),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row; else it is left out.")] = False,
+    format: Shape = "auto",
+    instruction: InstructionColumn = None,
+    response: ResponseColumn = None,
+    reader: ReaderName = None,
+    strict: Strict = False,
 ) -> int:
     """Find a benchmark's problems in a dataset, side by side, and write the rows that hold none.
 
@@ -97,7 +86,7 @@ def decontaminate(
         source,
         [_spec(text) for text in against],
         out,
-        to,
+        to=to,
         settings=ContaminationSettings(_methods(method), n, overlap, similarity),
         run=run,
         certificate=certificate,

@@ -10,11 +10,11 @@ import typer
 
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.terminal import complain, count, note
+from evolteacher.database import DATABASE
 from evolteacher.dataset import DATASET_FORMATS, write_dataset
 from evolteacher.errors import RunError, UsageError, did_you_mean
 from evolteacher.history import records, summarise
 from evolteacher.outputs import FILES
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
 ROUNDS = "rounds"

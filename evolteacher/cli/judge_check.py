@@ -15,11 +15,11 @@ from rich.text import Text
 
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.terminal import count, emit, note, plain, shortened
+from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError, did_you_mean
 from evolteacher.history import lineage
 from evolteacher.passk import wilson
 from evolteacher.record import Step
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
 _JUDGES = "SELECT DISTINCT step FROM replies WHERE step LIKE 'filter:%' ORDER BY step"

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from evolteacher.shapes import FORMATS
+
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships.", show_default=False)
 ]
@@ -37,6 +39,22 @@ OutFolder = Annotated[
     Path | None,
     typer.Option("--out", metavar="DIR", help="The run's folder; runs/<name of the recipe> by default."),
 ]
+
+DatasetFile = Annotated[
+    str, typer.Argument(metavar="FILE", help="A dataset's file, or hf:owner/name.", show_default=False)
+]
+Shape = Annotated[str, typer.Option("--format", metavar="SHAPE", help=f"The shape of its rows: {', '.join(FORMATS)}.")]
+InstructionColumn = Annotated[
+    str | None, typer.Option("--instruction", metavar="COLUMN", help="The column that holds the instruction.")
+]
+ResponseColumn = Annotated[
+    str | None, typer.Option("--response", metavar="COLUMN", help="The column that holds the response.")
+]
+ReaderName = Annotated[
+    str | None,
+    typer.Option("--reader", metavar="NAME", help="The seed reader, where the file's name does not tell it."),
+]
+Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row; else it is left out.")]
 
 
 def with_limit(changes: list[str] | None, limit: int | None) -> list[str]:

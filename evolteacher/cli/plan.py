@@ -11,10 +11,11 @@ from rich.text import Text
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.terminal import complain, count, duration, emit, load_catalog, plain, usd
 from evolteacher.cli.training_plan import show_training
+from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.plan import MEASURED_FROM, Plan, make_plan
 from evolteacher.recipe import Recipe
-from evolteacher.runner import DATABASE, check_experiment
+from evolteacher.runner import check_experiment
 from evolteacher.store import Store
 from evolteacher.training.job import Training, read_recipe
 

@@ -8,18 +8,16 @@ from typing import Annotated, Any
 import typer
 
 from evolteacher.cli.convert import shape
+from evolteacher.cli.options import DatasetFile, InstructionColumn, ReaderName, ResponseColumn, Shape, Strict
 from evolteacher.cli.terminal import load_catalog, note
 from evolteacher.dataset import DATASET_FORMATS
 from evolteacher.errors import UsageError
-from evolteacher.shapes import FORMATS
 from evolteacher.sieve import prune as prune_dataset
 from evolteacher.yamlfile import parse_value
 
 
 def prune(
-    source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A dataset's file, or hf:owner/name.", show_default=False)
-    ],
+    source: DatasetFile,
     filters: Annotated[
         list[str],
         typer.Option(
@@ -42,20 +40,11 @@ def prune(
             "--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}; else as --out ends (.json is evol)."
         ),
     ] = None,
-    format: Annotated[
-        str, typer.Option("--format", metavar="SHAPE", help=f"The shape of its rows: {', '.join(FORMATS)}.")
-    ] = "auto",
-    instruction: Annotated[
-        str | None, typer.Option("--instruction", metavar="COLUMN", help="The column that holds the instruction.")
-    ] = None,
-    response: Annotated[
-        str | None, typer.Option("--response", metavar="COLUMN", help="The column that holds the response.")
-    ] = None,
-    reader: Annotated[
-        str | None,
-        typer.Option("--reader", metavar="NAME", help="The seed reader, where the file's name does not tell it."),
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad row; else it is left out.")] = False,
+    format: Shape = "auto",
+    instruction: InstructionColumn = None,
+    response: ResponseColumn = None,
+    reader: ReaderName = None,
+    strict: Strict = False,
 ) -> None:
     """Apply filters to a dataset, without a run: duplicates, bad text and code, too many rows of one kind."""
     report = prune_dataset(

@@ -16,10 +16,10 @@ from evolteacher.cli.options import RunFolder
 from evolteacher.cli.rejects import Page, show_counts, show_rejected
 from evolteacher.cli.summary import add_rows, fact_table
 from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, plain, shortened
+from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.history import Summary, lineage, summarise
 from evolteacher.record import Lineage, Step, Verdict
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
 DEEPEST = 8

@@ -9,11 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, plain, shortened
+from evolteacher.database import DATABASE
 from evolteacher.history import Summary, records
 from evolteacher.outputs import FILES
 from evolteacher.recipe import Recipe
 from evolteacher.record import Record
-from evolteacher.runner import DATABASE, RunResult
+from evolteacher.runner import RunResult
 from evolteacher.store import Store
 
 LINES_SHOWN = 8

@@ -6,8 +6,8 @@ from rich.text import Text
 
 from evolteacher.catalog import Catalog
 from evolteacher.cli.terminal import complain, emit, plain
+from evolteacher.database import DATABASE
 from evolteacher.errors import BackendError
-from evolteacher.runner import DATABASE
 from evolteacher.training.job import Training
 
 

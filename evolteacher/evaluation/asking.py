@@ -16,6 +16,7 @@ from evolteacher.asking import Asker, Desk, Memory
 from evolteacher.backend import Backend, Workload
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.budget import Till
+from evolteacher.database import DATABASE
 from evolteacher.errors import CallError, RunError, UsageError
 from evolteacher.evaluation.programs import Sample, answered, question
 from evolteacher.evaluation.score import Evaluation, Scored, check, facts
@@ -27,7 +28,7 @@ from evolteacher.messages import ROLES, Reply, Sampling
 from evolteacher.progress import Progress
 from evolteacher.promptform import FILE, PromptForm
 from evolteacher.record import text_id
-from evolteacher.runner import DATABASE, differences
+from evolteacher.runner import differences
 from evolteacher.sandbox import CheckResult, Sandbox
 from evolteacher.store import Store
 

@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher import __version__
+from evolteacher.database import DATABASE
 from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
 from evolteacher.record import clean_text
 from evolteacher.report import charts
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
 from evolteacher.report.figures import figures, flow
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 from evolteacher.training.curve import loss_curve
 from evolteacher.writing import atomic

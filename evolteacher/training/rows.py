@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
+from evolteacher.database import DATABASE
 from evolteacher.dataset import row_of
 from evolteacher.errors import UsageError
 from evolteacher.history import records, summarise
-from evolteacher.runner import DATABASE
 from evolteacher.sources import SeedReport, counted, no_rows, read_examples, reader_for
 from evolteacher.store import Store
 from evolteacher.trainsection import Data

@@ -16,7 +16,38 @@ _DEFAULT = et.ContaminationSettings()
 _AGAINST = "Benchmarks: humaneval, mbpp:FILE.jsonl, or {mbpp: {path: FILE.jsonl}}."
 
 
-class Decontaminate(et.TextFilter, name="decontaminate"):
+class _Against(et.Component):
+    """What both filters share: the benchmarks that they look for."""
+
+    against: tuple[et.BenchmarkSpec, ...] = Field(("humaneval",), min_length=1, description=_AGAINST)
+
+    @field_validator("against")
+    @classmethod
+    def _known(cls, against: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Find unknown benchmarks and wrong options when the recipe is read; no problem is read for it."""
+        for spec in against:
+            try:
+                et.make_benchmark(spec)
+            except UsageError as error:
+                raise ValueError(str(error)) from None
+        return against
+
+    @cached_property
+    def benchmarks(self) -> tuple[et.NamedBenchmark, ...]:
+        """The benchmarks, read when they are first needed."""
+        return et.read_benchmarks(self.against)
+
+    def require(self) -> None:
+        """Read the benchmarks: a file may be missing, or the package that brings one."""
+        et.read_benchmarks(self.against)
+
+    def options(self, *, with_free: bool = True) -> dict[str, Any]:
+        """Return the options; as part of an experiment with the hashes of the benchmarks."""
+        options = super().options(with_free=with_free)
+        return options if with_free else {**options, "hashes": {each.name: each.hash for each in self.benchmarks}}
+
+
+class Decontaminate(_Against, et.TextFilter, name="decontaminate"):
     """Reject a text that holds a problem of a benchmark: its prompt, the words in it, or its solution.
 
     The seeds are always looked at, too, and a seed that is found neither evolves nor is written. What each method finds
@@ -27,7 +58,6 @@ class Decontaminate(et.TextFilter, name="decontaminate"):
     always_on: ClassVar[tuple[et.Place, ...]] = ("seeds",)
     default_on: ClassVar[tuple[et.Place, ...]] = ("instruction", "response", "seeds")
 
-    against: tuple[et.BenchmarkSpec, ...] = Field(("humaneval",), min_length=1, description=_AGAINST)
     methods: tuple[et.ContaminationMethod, ...] = Field(
         _DEFAULT.methods, min_length=1, description="Ways to find: exact, squeezed, ngrams, minhash."
     )
@@ -52,26 +82,12 @@ class Decontaminate(et.TextFilter, name="decontaminate"):
         description="Fewest n-grams of a part that ngrams and minhash look for.",
     )
 
-    @field_validator("against")
-    @classmethod
-    def _known(cls, against: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _checked(against)
-
-    @cached_property
-    def benchmarks(self) -> tuple[et.NamedBenchmark, ...]:
-        """The benchmarks, read when they are first needed."""
-        return et.read_benchmarks(self.against)
-
     @cached_property
     def _index(self) -> et.ContaminationIndex:
         settings = et.ContaminationSettings(
             self.methods, self.n, self.overlap, self.similarity, self.shortest, self.fewest
         )
         return et.ContaminationIndex({each.name: each.problems for each in self.benchmarks}, settings)
-
-    def options(self, *, with_free: bool = True) -> dict[str, Any]:
-        """Return the options; as part of an experiment with the hashes of the benchmarks."""
-        return _with_hashes(super().options(with_free=with_free), self, with_free)
 
     def reject(self, text: str) -> str | None:
         """Name the surest of what the text holds."""
@@ -91,7 +107,7 @@ class Decontaminate(et.TextFilter, name="decontaminate"):
         ]
 
 
-class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
+class SolvesBenchmark(_Against, et.ResponseFilter, name="solves-benchmark"):
     """Reject a response with a Python function that passes all of a benchmark problem's own tests.
 
     It finds what was renamed, reworded and translated, and any function that does what a problem's tests ask, wherever
@@ -103,26 +119,11 @@ class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
     default_on: ClassVar[tuple[et.Place, ...]] = ("response", "seeds")
     row_seconds: ClassVar[float] = 0.1
 
-    against: tuple[et.BenchmarkSpec, ...] = Field(("humaneval",), min_length=1, description=_AGAINST)
     sandbox: et.Sandbox = Field(et.Sandbox(seconds=1, memory_mb=512), description="Limits of what is run.")
-
-    @field_validator("against")
-    @classmethod
-    def _known(cls, against: tuple[Any, ...]) -> tuple[Any, ...]:
-        return _checked(against)
-
-    @cached_property
-    def benchmarks(self) -> tuple[et.NamedBenchmark, ...]:
-        """The benchmarks, read when they are first needed."""
-        return et.read_benchmarks(self.against)
 
     @cached_property
     def _runner(self) -> et.BenchmarkRunner:
         return et.BenchmarkRunner({each.name: each.problems for each in self.benchmarks}, self.sandbox)
-
-    def options(self, *, with_free: bool = True) -> dict[str, Any]:
-        """Return the options; as part of an experiment with the hashes of the benchmarks."""
-        return _with_hashes(super().options(with_free=with_free), self, with_free)
 
     def judging(self) -> Mapping[et.Role, int]:
         """No LLM is asked."""
@@ -155,20 +156,6 @@ class SolvesBenchmark(et.ResponseFilter, name="solves-benchmark"):
     def pairs(self, row: str, instruction: str, response: str, reason: str) -> list[et.ContaminationPair]:
         """Return the response beside the solution of the problem that the reason names."""
         return [et.ContaminationPair.of_solved(row, response, found) for found in self._runner.named_in(reason)]
-
-
-def _checked(against: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Find unknown benchmarks and wrong options when the recipe is read; no problem is read for it."""
-    for spec in against:
-        try:
-            et.make_benchmark(spec)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-    return against
-
-
-def _with_hashes(options: dict[str, Any], filter: Decontaminate | SolvesBenchmark, with_free: bool) -> dict[str, Any]:
-    return options if with_free else {**options, "hashes": {each.name: each.hash for each in filter.benchmarks}}
 
 
 @et.hookimpl

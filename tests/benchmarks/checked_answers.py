@@ -24,11 +24,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from evolteacher.database import DATABASE
 from evolteacher.history import lineage
 from evolteacher.passk import wilson
 from evolteacher.record import Step
 from evolteacher.rejudging import rejudge
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
 FILTER = "passes-its-tests"

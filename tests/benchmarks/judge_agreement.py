@@ -32,9 +32,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import evolteacher as et
+from evolteacher.database import DATABASE
 from evolteacher.history import lineage
 from evolteacher.passk import wilson
-from evolteacher.runner import DATABASE
 from evolteacher.store import Store
 
 PAIRS = Path(__file__).parent.parent / "data" / "judge_pairs.jsonl"

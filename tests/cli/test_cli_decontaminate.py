@@ -41,6 +41,18 @@ def test_it_says_what_is_wrong(cli, files):
     cli(*to, "problems:bench.txt", "--against", "problems:bench.txt").refused(2, "there twice")
     cli(*to, "problems:bench.txt", "--method", "exakt").refused(2, "exact")
     cli(*to, "problems:bench.txt", "--out", "o.json", "--certificate", "o.json").refused(2, "a file of its own")
+    (files / "link.json").symlink_to("data.json")
+    before = (files / "data.json").read_bytes()
+    cli(*to, "problems:bench.txt", "--certificate", "link.json").refused(2, "a file of its own")
+    cli(*to, "problems:bench.txt", "--out", "data.json", "--certificate", "no/folder/c.json").refused(1, "no/folder")
+    assert (files / "data.json").read_bytes() == before
     cli(*to, "problems:bench.txt", "--out", "-", "--json").refused(2, "--out a file")
     cli("decontaminate", "none.json", "--against", "problems:bench.txt").refused(2, "none.json")
     cli("decontaminate", "data.json").refused(2, "--against")
+
+
+def test_a_run_folder_is_told_from_a_dataset(cli, files):
+    (files / "runs").mkdir()
+    (files / "runs/run.db").touch()
+    for command in (("decontaminate", "runs", "--against", "problems:bench.txt"), ("convert", "runs", "--to", "jsonl")):
+        cli(*command).refused(2, "the folder of a run", "runs/dataset.jsonl")
