@@ -23,7 +23,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import accumulate
 from pathlib import Path
 
@@ -55,25 +55,27 @@ def texts_of(count: int) -> tuple[list[str], set[int]]:
     return texts, planted
 
 
-def records_of(texts: Iterable[str]) -> Iterator[et.Record]:
+def records_of(texts: Iterable[str]) -> list[et.Record]:
     """Return rows with these instructions."""
-    for place, text in enumerate(texts):
-        yield et.Record(et.Evolution.of_seed(et.Instruction(text)), "", lineage=f"{place:032x}", order=place)
+    return [
+        et.Record(et.Evolution.of_seed(et.Instruction(text)), "", lineage=f"{place:032x}", order=place)
+        for place, text in enumerate(texts)
+    ]
 
 
-def by_filter(filter: et.DatasetFilter, texts: list[str]) -> set[int]:
+def by_filter(filter: et.DatasetFilter, records: list[et.Record]) -> set[int]:
     """Return the places of what a filter drops."""
-    return {int(id.partition("/")[0], 16) for id, _ in filter.compare(records_of(texts), ())}
+    return {int(id.partition("/")[0], 16) for id, _ in filter.compare(records, ())}
 
 
-def by_datasketch(texts: list[str]) -> set[int]:
+def by_datasketch(records: list[et.Record]) -> set[int]:
     """Do as near-duplicates does, with datasketch."""
     from datasketch import MinHash, MinHashLSH
 
     index, kept, dropped = MinHashLSH(threshold=THRESHOLD, num_perm=PERMUTATIONS), {}, set()
-    for place, text in enumerate(texts):
+    for place, record in enumerate(records):
         sketch = MinHash(num_perm=PERMUTATIONS)
-        sketch.update_batch([shingle.encode() for shingle in shingles_of(text, 3)])
+        sketch.update_batch([shingle.encode() for shingle in shingles_of(record.instruction.text, 3)])
         if any(sketch.jaccard(kept[other]) >= THRESHOLD for other in index.query(sketch)):
             dropped.add(place)
             continue
@@ -83,19 +85,20 @@ def by_datasketch(texts: list[str]) -> set[int]:
 
 
 METHODS = {
-    "near-duplicates": lambda texts: by_filter(NearDuplicates(threshold=THRESHOLD), texts),
-    "semantic-duplicates": lambda texts: by_filter(SemanticDuplicates(), texts),
+    "near-duplicates": lambda records: by_filter(NearDuplicates(threshold=THRESHOLD), records),
+    "semantic-duplicates": lambda records: by_filter(SemanticDuplicates(), records),
     "datasketch": by_datasketch,
 }
 
 
 def measure(method: str, count: int) -> str:
     """Measure in this process; return a line of the table."""
-    METHODS[method](["warm up", "the imports"])
+    METHODS[method](records_of(["warm up", "the imports"]))
     texts, planted = texts_of(count)
+    records = records_of(texts)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     clock, processor = time.perf_counter(), time.process_time()
-    dropped = METHODS[method](texts)
+    dropped = METHODS[method](records)
     processor, clock = time.process_time() - processor, time.perf_counter() - clock
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / (1024 if sys.platform == "linux" else 1e6)
     return (
