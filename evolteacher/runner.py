@@ -20,7 +20,7 @@ from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
 from evolteacher.database import DATABASE
 from evolteacher.engine import Engine
-from evolteacher.errors import EvolteacherError, RunError, UsageError
+from evolteacher.errors import EvolteacherError, UsageError
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
 from evolteacher.gate import Gate
 from evolteacher.history import Summary, records, summarise, unanswered
@@ -36,6 +36,7 @@ from evolteacher.recipe import Recipe
 from evolteacher.requirements import check_requirements
 from evolteacher.selecting import selected
 from evolteacher.store import Store
+from evolteacher.writing import make_folder
 
 
 @dataclass(frozen=True)
@@ -157,7 +158,7 @@ class Run:
         formats = exports(self.recipe, (lambda line: None) if begun else self.note)
         with ExitStack() as stack:
             forked = self._fork(fork, stack)
-            self._make_folder()
+            make_folder(self.folder)
             stack.enter_context(locked(self.folder))
             store = stack.enter_context(Store(self.folder / DATABASE, full_sync=self.recipe.synchronous == "full"))
             check_experiment(store, self.recipe)
@@ -187,14 +188,6 @@ class Run:
             write_outputs(store, self.folder, self.recipe, formats, why)
         except EvolteacherError as error:
             self.note(f"the dataset so far could not be written: {error}")
-
-    def _make_folder(self) -> None:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise UsageError(f"{self.folder}: this is a file; choose a folder with --out") from None
-        except OSError as error:
-            raise RunError(f"{self.folder}: cannot be made: {error.strerror}; choose another with --out") from None
 
     def _fork(self, fork: Path | None, stack: ExitStack) -> Store | None:
         if fork is None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from evolteacher.errors import MissingExtra, RunError
+from evolteacher.errors import MissingExtra, RunError, UsageError
 from evolteacher.record import clean_text
 
 GROUP_ROWS = 10_000
@@ -63,6 +63,21 @@ def cannot_write(name: str, error: OSError) -> RunError:
     return RunError(
         f"{name}: cannot be written: {error.strerror or error}" + (f". {advice}" if name != STANDARD_OUTPUT else "")
     )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it; one that is there stays as it is.
+
+    Raises:
+        UsageError: a file is there.
+        RunError: it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"{path}: this is a file; choose a folder with --out") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be made: {error.strerror}; choose another with --out") from None
 
 
 @contextmanager

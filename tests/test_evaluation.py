@@ -120,7 +120,7 @@ def test_what_a_user_gets_wrong_is_told_with_exit_code_2(tmp_path):
         ([*good, {"task_id": "T/9", "completion": ""}], [], "s.jsonl:7: the benchmark has no problem 'T/9'. Did you"),
         ([*good, {"task_id": "T/1", "text": ""}], [], "s.jsonl:7: 'completion' (or 'solution') must be a text"),
         ([*good, ["T/1"]], [], "s.jsonl:7: a row needs 'task_id'"),
-        (good[:4], [], "2 problems of 6 has no sample, 'T/4' first; --partial"),
+        (good[:4], [], "2 of 6 problems without a sample, 'T/4' first; --partial"),
         (good, ["--k", "2"], "pass@2 needs 2 samples a problem, and 'T/0' has 1"),
         (good, ["--model", "scripted"], "give one of --model and --samples"),
         (good, ["--seconds", "0"], "--seconds 0"),
@@ -130,10 +130,14 @@ def test_what_a_user_gets_wrong_is_told_with_exit_code_2(tmp_path):
         samples = written(tmp_path / "s.jsonl", rows)
         done = evaluate(tmp_path, "-b", problems, "--samples", samples, *words)
         assert done.returncode == 2 and told in done.stderr, done.stderr
+    written(tmp_path / "s.jsonl", good)
     for words, told in [
         (["--model", "embeded:x"], "Did you mean 'embedded'?"),
         (["--model", "embedded:" + "x" * 400], "--model"),
         (["-b", "humanevil", "--model", "scripted"], "Did you mean 'humaneval'?"),
+        (["-b", "mbpp: {", "--model", "scripted"], "--benchmark mbpp: {"),
+        (["-b", problems, "--samples", "s.jsonl", "--out", "p.jsonl"], "p.jsonl: this is a file"),
+        (["-b", problems, "--model", "scripted", "--out", "p.jsonl"], "p.jsonl: this is a file"),
         (["--model", "scripted", "--k", "5"], "--n 5"),
         (["--model", "scripted", "--n", "2", "--temperature", "0"], "--temperature 0"),
     ]:

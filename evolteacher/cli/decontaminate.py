@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, get_args
 
 import typer
 from rich.table import Table
@@ -12,14 +12,21 @@ from rich.text import Text
 from evolteacher.cleaning import MOST_RUN
 from evolteacher.cleaning import decontaminate as decontaminate_dataset
 from evolteacher.cli.convert import shape
-from evolteacher.cli.options import DatasetFile, InstructionColumn, ReaderName, ResponseColumn, Shape, Strict
+from evolteacher.cli.options import (
+    DatasetFile,
+    InstructionColumn,
+    ReaderName,
+    ResponseColumn,
+    Shape,
+    Strict,
+    benchmark_spec,
+)
 from evolteacher.cli.summary import fact_table
 from evolteacher.cli.terminal import count, emit, load_catalog, note, plain, shortened
 from evolteacher.dataset import DATASET_FORMATS
 from evolteacher.decontamination.certificate import ContaminationPair
 from evolteacher.decontamination.index import METHODS, ContaminationMethod, ContaminationSettings
 from evolteacher.errors import UsageError, did_you_mean
-from evolteacher.yamlfile import parse_value
 
 FOUND = 1
 """The exit code where something was found and stays, so that a script can stop there."""
@@ -84,7 +91,7 @@ def decontaminate(
         raise UsageError("--json and --out - both write to standard output: give --out a file")
     report = decontaminate_dataset(
         source,
-        [_spec(text) for text in against],
+        [benchmark_spec(text, "--against") for text in against],
         out,
         to=to,
         settings=ContaminationSettings(_methods(method), n, overlap, similarity),
@@ -115,19 +122,6 @@ def _methods(names: list[str] | None) -> tuple[ContaminationMethod, ...]:
             raise UsageError(f"--method {name}: there is no such method.{did_you_mean(name, METHODS)}")
     chosen = tuple(method for method in get_args(ContaminationMethod) if method in (names or ()))
     return chosen or _DEFAULT.methods
-
-
-def _spec(text: str) -> Any:
-    """Read what a recipe would list; a text alone is a name, or a name with a file behind a colon."""
-    if "{" not in text:
-        return text
-    try:
-        spec = parse_value(text)
-    except ValueError as error:
-        raise UsageError(f"--against {text}: {error}. Write a name, or 'mbpp: {{path: mbpp.jsonl}}'") from None
-    if not isinstance(spec, dict) or not all(isinstance(options, dict) for options in spec.values()):
-        raise UsageError(f"--against {text}: write a name, or 'mbpp: {{path: mbpp.jsonl}}'")
-    return spec
 
 
 def _side_by_side(pair: ContaminationPair) -> Table:

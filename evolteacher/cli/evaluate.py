@@ -8,7 +8,7 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,8 +18,9 @@ from rich.text import Text
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.options import benchmark_spec
 from evolteacher.cli.terminal import command_line, console, count, emit, load_catalog, note, one_line, plain, shortened
-from evolteacher.component import Component
+from evolteacher.decontamination.against import make_benchmark
 from evolteacher.errors import RecipeError, UsageError
 from evolteacher.evaluation.asking import Asking
 from evolteacher.evaluation.asking import evaluate as evaluate_model
@@ -29,12 +30,11 @@ from evolteacher.messages import Sampling
 from evolteacher.problems import Problems
 from evolteacher.sandbox import Sandbox
 from evolteacher.use import UseReader
+from evolteacher.writing import make_folder
 from evolteacher.yamlfile import parse_value, plain_data
 
 if TYPE_CHECKING:
     from evolteacher.backend import Backend
-
-C = TypeVar("C", bound=Component)
 
 _SEVERAL = (0.2, 0.95)
 """Temperature and top_p of several samples a problem, as the WizardCoder paper draws them; a single one is greedy."""
@@ -87,7 +87,7 @@ def evaluate(
     if model is not None and max(ks) > n:
         raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
     catalog, sandbox = load_catalog(), Sandbox(seconds=seconds, packages=packages)
-    chosen = _component(catalog, Benchmark, benchmark, "--benchmark")
+    _, chosen = make_benchmark(benchmark_spec(benchmark, "--benchmark"), catalog)
     problems = runnable(chosen, limit)
     if samples is not None:
         found = _score_file(samples, chosen, problems, sandbox, chat, partial)
@@ -96,24 +96,18 @@ def evaluate(
         if n > 1 and temperature == 0:
             raise UsageError("--temperature 0 draws the same sample each time: leave out --n, or choose another")
         drawn = _sampling(temperature, max_tokens, seed, n)
-        backend = _component(catalog, _backend_base(), _model(model), "--model")
+        backend = _backend(catalog, _model(model))
         out = out or Path("evaluations") / _file_name(f"{chosen.name}-{_words({backend.name: backend.options()})}")
         asking = Asking(backend, chosen, tuple(problems), sandbox, drawn, n, concurrency)
         found = _ask(asking, out)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
         found.write(out, ks)
     if as_json:
         print(json.dumps(found.as_dict(ks), indent=2))
     else:
         _show(found, ks, out)
     _show_failures(found, show_failures)
-
-
-def _backend_base() -> type[Backend]:
-    from evolteacher.backend import Backend
-
-    return Backend
 
 
 def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> Sampling:
@@ -130,29 +124,31 @@ def _model(text: str) -> str:
     return f"transformers:{text}" if os.path.isdir(os.path.expanduser(text)) else text
 
 
-def _component(catalog: Catalog, base: type[C], text: str, option: str) -> C:
-    """Return the component that ``NAME``, ``NAME:VALUE`` or ``{NAME: {options}}`` means.
+def _backend(catalog: Catalog, text: str) -> Backend:
+    """Return the backend that ``NAME``, ``NAME:VALUE`` or ``{NAME: {options}}`` means.
 
     Raises:
         RecipeError: there is none, or its options are wrong.
     """
+    from evolteacher.backend import Backend as base
+
     if text.lstrip().startswith("{"):
         try:
             spec: Any = parse_value(text)
         except ValueError as error:
-            raise UsageError(f"{option}: {error}") from None
+            raise UsageError(f"--model: {error}") from None
     else:
         name, colon, value = text.partition(":")
         try:
             cls = catalog.find(base, name)
         except RecipeError as error:
-            hint = " A model's name stands behind its backend's: embedded:NAME." if option == "--model" else ""
-            raise RecipeError(f"{option} {text}: {error}{hint}") from None
-        primary = cls.primary if colon else ""  # type: ignore[attr-defined]  # backends and benchmarks have one
+            hint = "A model's name stands behind its backend's: embedded:NAME."
+            raise RecipeError(f"--model {text}: {error} {hint}") from None
+        primary = cls.primary if colon else ""
         if colon and (primary not in cls.model_fields or not value):
-            raise RecipeError(f"{option} {text}: write {name}, or {name}:{primary.upper() or 'nothing'}")
+            raise RecipeError(f"--model {text}: write {name}, or {name}:{primary.upper() or 'nothing'}")
         spec = {name: {primary: value} if colon else {}}
-    problems = Problems(plain_data({base.kind: spec}, option))
+    problems = Problems(plain_data({base.kind: spec}, "--model"))
     use = UseReader(catalog, problems, ()).one(problems.located.data[base.kind], base, (base.kind,))
     problems.raise_any()
     assert use is not None
@@ -170,7 +166,7 @@ def _score_file(
     missing = [problem.id for problem in problems if problem.id not in {sample.problem.id for sample in samples}]
     if missing and not partial:
         raise UsageError(
-            f"{path}: {count(len(missing), 'problem')} of {len(problems):,} has no sample, '{missing[0]}' first; "
+            f"{path}: {len(missing):,} of {count(len(problems), 'problem')} without a sample, '{missing[0]}' first; "
             "--partial scores those that have one"
         )
     with _Bar(len(samples)) as bar:

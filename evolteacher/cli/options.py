@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evolteacher.errors import UsageError
 from evolteacher.shapes import FORMATS
+
+if TYPE_CHECKING:
+    from evolteacher.decontamination.against import BenchmarkSpec
 
 RecipeName = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships.", show_default=False)
@@ -60,3 +64,22 @@ Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad ro
 def with_limit(changes: list[str] | None, limit: int | None) -> list[str]:
     """Return the changes to a recipe that ``--set`` and ``--limit`` ask for together."""
     return [*(changes or []), *([f"seeds.limit={limit}"] if limit is not None else [])]
+
+
+def benchmark_spec(text: str, option: str) -> BenchmarkSpec:
+    """Read how a command line names a benchmark: ``humaneval``, ``mbpp:FILE``, or as a recipe does, ``mbpp: {…}``.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    from evolteacher.yamlfile import parse_value
+
+    if "{" not in text:
+        return text
+    try:
+        spec = parse_value(text)
+    except ValueError as error:
+        raise UsageError(f"{option} {text}: {error}. Write a name, or 'mbpp: {{path: mbpp.jsonl}}'") from None
+    if not isinstance(spec, dict) or not all(isinstance(options, dict) for options in spec.values()):
+        raise UsageError(f"{option} {text}: write a name, or 'mbpp: {{path: mbpp.jsonl}}'")
+    return spec

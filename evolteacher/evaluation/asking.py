@@ -17,7 +17,7 @@ from evolteacher.backend import Backend, Workload
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.budget import Till
 from evolteacher.database import DATABASE
-from evolteacher.errors import CallError, RunError, UsageError
+from evolteacher.errors import CallError, UsageError
 from evolteacher.evaluation.programs import Sample, answered, question
 from evolteacher.evaluation.score import Evaluation, Scored, check, facts
 from evolteacher.gate import Gate
@@ -31,6 +31,7 @@ from evolteacher.record import text_id
 from evolteacher.runner import differences
 from evolteacher.sandbox import CheckResult, Sandbox
 from evolteacher.store import Store
+from evolteacher.writing import make_folder
 
 MODEL = "model"
 """The key that the evaluated backend answers under."""
@@ -89,10 +90,7 @@ async def evaluate(
     """
     progress = progress or Progress()
     with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(f"{folder}: cannot be made: {error.strerror}; choose another with --out") from None
+        make_folder(folder)
         stack.enter_context(locked(folder))
         store = stack.enter_context(Store(folder / DATABASE))
         _check_folder(store, asking.experiment())

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evolteacher.database import DATABASE
 from evolteacher.errors import RunError, UsageError
 from evolteacher.runner import differences
-from evolteacher.writing import atomic
+from evolteacher.writing import atomic, make_folder
 
 STATE = "training.json"
 METRICS = "metrics.jsonl"
@@ -67,13 +68,8 @@ class Folder:
         Raises:
             UsageError: a file is there, or the folder holds something else.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except FileExistsError:
-            raise UsageError(f"{self.path}: this is a file; choose a folder with --out") from None
-        except OSError as error:
-            raise RunError(f"{self.path}: cannot be made: {error.strerror}; choose another with --out") from None
-        if (self.path / "run.db").exists():
+        make_folder(self.path)
+        if (self.path / DATABASE).exists():
             raise UsageError(
                 f"{self.path}: this is the folder of a run; choose one inside it: --out {self.path / 'train'}"
             )
