@@ -66,6 +66,13 @@ class Component(BaseModel):
             MissingExtra: or another UsageError, which says what to install.
         """
 
+    def caution(self) -> str:
+        """Return what a user should know before this works here, such as guards that do not hold; nothing by default.
+
+        Asked of operators and filters at the start of a run, which goes on: what it says is a note.
+        """
+        return ""
+
     def options(self, *, with_free: bool = True) -> dict[str, Any]:
         """Return the options as plain JSON values, defaults included.
 

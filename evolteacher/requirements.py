@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from evolteacher.errors import UsageError, plugin_fault
@@ -23,6 +23,25 @@ def check_requirements(recipe: Recipe) -> None:
     if lines:
         origin = f"{recipe.origin}: " if recipe.origin is not None else ""
         raise UsageError("\n".join(f"{origin}{line}" for line in lines))
+
+
+def cautions(recipe: Recipe) -> Iterator[str]:
+    """Yield what operators and filters have to say before they work here, each sentence once.
+
+    Raises:
+        PluginError: a plugin's ``caution`` is at fault.
+    """
+    uses: list[Use[Any]] = [*recipe.operators, *recipe.filters, *recipe.dataset_filters]
+    said: dict[str, list[str]] = {}
+    for use in uses:
+        try:
+            text = use.component.caution()
+        except Exception as error:
+            raise plugin_fault(f"{use.component.kind} '{use.label}', warning of something,", error) from error
+        if text:
+            said.setdefault(text, []).append(use.label)
+    for text, labels in said.items():
+        yield f"{', '.join(labels)}: {text}"
 
 
 def missing(kind: str, uses: Iterable[Use[Any]]) -> list[str]:

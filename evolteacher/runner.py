@@ -33,7 +33,7 @@ from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
 from evolteacher.provenance import note_plugins
 from evolteacher.recipe import Recipe
-from evolteacher.requirements import check_requirements
+from evolteacher.requirements import cautions, check_requirements
 from evolteacher.selecting import selected
 from evolteacher.store import Store
 from evolteacher.writing import make_folder
@@ -209,6 +209,8 @@ class Run:
                 stack.push_async_exit(partial(self._close, answerers[key]))
                 if answerers[key].batcher is not None:
                     self.note(f"{use.written} answers in provider batches: each step of a round waits for its batch")
+            for caution in cautions(recipe):
+                self.note(caution)
             desk = Desk(store, gate, answerers, samplings, self.progress, forked)
             engine = Engine(recipe, desk, seeds, note=self.note)
             if isinstance(recipe.choose, ByBandit):

@@ -446,10 +446,24 @@ class Faulty(et.TextFilter, name="faulty"):
         return None
 
 
+class Wary(et.TextFilter, name="wary"):
+    """Say something before it works, or fail at that."""
+
+    fails: bool = False
+
+    def caution(self):
+        if self.fails:
+            raise KeyError("json")
+        return "it works here without its guards"
+
+    def reject(self, text):
+        return None
+
+
 class NeedyPlugin:
     @et.hookimpl
     def register_filters(self):
-        return [Needy, Faulty]
+        return [Needy, Faulty, Wary]
 
 
 def test_what_a_filter_needs_is_said_before_anything_is_asked_or_written(seeds, tmp_path):
@@ -459,6 +473,14 @@ def test_what_a_filter_needs_is_said_before_anything_is_asked_or_written(seeds, 
     with pytest.raises(PluginError, match="filter 'faulty', saying what it needs, raised KeyError"):
         go(seeds, tmp_path / "run", [NeedyPlugin()], filters=["faulty"])
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_filter_warns_of_is_noted_once_at_the_start(seeds, tmp_path):
+    notes = []
+    go(seeds, tmp_path / "run", [NeedyPlugin()], filters=["wary", {"wary": {"as": "again"}}], note=notes.append)
+    assert [note for note in notes if "guards" in note] == ["wary, again: it works here without its guards"]
+    with pytest.raises(PluginError, match="filter 'wary', warning of something, raised KeyError"):
+        go(seeds, tmp_path / "other", [NeedyPlugin()], filters=[{"wary": {"fails": True}}])
 
 
 def test_parquet_without_its_extra_is_said_before_anything_is_asked(seeds, tmp_path, monkeypatch):

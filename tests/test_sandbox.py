@@ -17,6 +17,7 @@ from pydantic import ValidationError
 import evolteacher as et
 from evolteacher.errors import SandboxError
 from evolteacher.sandbox import launch
+from evolteacher.sandbox.guards import NAMESPACES
 
 ADD = "def add(a, b):\n    print('adding')\n    return a + b\n"
 MODES = {
@@ -40,6 +41,11 @@ def names():
         except OSError:
             continue
     return found
+
+
+def children():
+    """Return the processes that this one has started."""
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
 
 
 def called(name):
@@ -210,11 +216,39 @@ async def test_a_clean_interpreter_that_was_killed_is_started_anew():
     launch._clean[0].process.kill()
     launch._clean[0].process.wait()
     assert (await box.check(ADD, ["assert add(1, 1) == 2"]))[0].passed
-    task = asyncio.create_task(box.check("import time\ntime.sleep(60)", [""]))
-    await asyncio.sleep(0.5)
+    task = asyncio.create_task(box.check("import time\ntime.sleep(1)", [""]))
+    await asyncio.sleep(0.3)
     launch._clean[0].process.kill()
+    assert (await asyncio.wait_for(task, 10))[0].passed
+    task = asyncio.create_task(box.check("import time\ntime.sleep(60)", [""]))
+    for _ in range(2):
+        await asyncio.sleep(0.5)
+        launch._clean[0].process.kill()
     with pytest.raises(SandboxError, match="was killed"):
         await asyncio.wait_for(task, 10)
+
+
+@only_linux
+@pytest.mark.parametrize(("kills", "status"), [(1, "passed"), (2, "died")])
+async def test_a_supervisor_that_the_machine_ended_is_no_verdict_unless_it_ends_again(kills, status):
+    before, killed = children(), 0
+    task = asyncio.create_task(et.Sandbox(fresh=True).check("import time\ntime.sleep(1)", [""]))
+    while not task.done():
+        await asyncio.sleep(0.4)
+        if killed < kills and (new := children() - before):
+            before |= new
+            killed += 1
+            os.kill(new.pop(), signal.SIGKILL)
+    assert killed == kills
+    assert task.result()[0].status == status
+
+
+def test_guards_that_do_not_hold_are_named_before_a_run():
+    box = et.Sandbox()
+    lost = {guard.name for guard in box.guards() if guard.name in NAMESPACES and not guard.active}
+    assert bool(box.caution()) == bool(lost)
+    assert all(name in box.caution() for name in lost)
+    assert not et.Sandbox(namespaces="off").caution()
 
 
 FORKS = """

@@ -68,6 +68,13 @@ class Sandbox(BaseModel):
         """Say which guards hold here, and why the others do not; the first call tries them, in a tenth of a second."""
         return guards(namespaces=self.namespaces != "off")
 
+    def caution(self) -> str:
+        """Say which namespaces do not hold here, though they were not turned off; empty where all do."""
+        lost = [guard.name for guard in self.guards() if guard.name in NAMESPACES and not guard.active]
+        if not lost or self.namespaces == "off":
+            return ""
+        return f"code is run without these guards here: {', '.join(lost)}. `evolteacher doctor` says what that means"
+
     async def check(self, code: str, suites: Sequence[str]) -> tuple[CheckResult, ...]:
         """Run one code with several suites of tests, in one interpreter start; each pair in a process of its own.
 

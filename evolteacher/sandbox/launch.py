@@ -118,6 +118,9 @@ def _give_away(folder: str) -> None:
 async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
     """Carry out a job; return, for each code, what came of each suite.
 
+    Where the supervisor ended before it had told all, it is carried out once more, since a machine without memory does
+    that, too; only what ends it again is a verdict on the code.
+
     Cancelled, it first sees that nothing of the sandbox is left.
 
     Args:
@@ -128,6 +131,13 @@ async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
         SandboxError: the sandbox could not be built.
         OSError: the system lacks what it takes to start it.
     """
+    running = await _carry_out(job, fresh)
+    if running.cut_short():
+        running = await _carry_out(job, fresh)
+    return running.results()
+
+
+async def _carry_out(job: dict[str, Any], fresh: bool) -> _Running:
     async with slot():
         with workplace(job) as folder:
             running = _Running({**job, "work": folder}, fresh=fresh or "pid" not in job["walls"])
@@ -135,7 +145,7 @@ async def run(job: dict[str, Any], *, fresh: bool) -> list[list[CheckResult]]:
                 await running.finish()
             finally:
                 await asyncio.shield(running.end())
-    return running.results()
+    return running
 
 
 def run_now(job: dict[str, Any]) -> list[list[CheckResult]]:
@@ -241,6 +251,10 @@ class _Running:
                 return
             self.told[i, j] = read_verdict(bytes(self.heard[begin:middle]), bytes(self.heard[middle : middle + output]))
             del self.heard[: middle + output]
+
+    def cut_short(self) -> bool:
+        """Whether the supervisor ended without a word of why, and verdicts are missing."""
+        return not self.fault and len(self.told) < len(self.job["codes"]) * len(self.job["suites"])
 
     def results(self) -> list[list[CheckResult]]:
         """Return what was told; what was not, because the supervisor ended, has died."""

@@ -62,6 +62,10 @@ class PassesItsTests(et.ResponseFilter, name="passes-its-tests"):
             raise ValueError(f"least is {self.least}, of {self.tests} tests: nothing could be kept")
         return self
 
+    def caution(self) -> str:
+        """Name the sandbox's guards that do not hold here."""
+        return self.sandbox.caution()
+
     def judging(self) -> Mapping[et.Role, int]:
         """Tests are asked for once, and repairs as often as they are allowed."""
         return {"judge": 1, "respond": self.repairs}

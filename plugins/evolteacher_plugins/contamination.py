@@ -125,6 +125,10 @@ class SolvesBenchmark(_Against, et.ResponseFilter, name="solves-benchmark"):
     def _runner(self) -> et.BenchmarkRunner:
         return et.BenchmarkRunner({each.name: each.problems for each in self.benchmarks}, self.sandbox)
 
+    def caution(self) -> str:
+        """Name the sandbox's guards that do not hold here."""
+        return self.sandbox.caution()
+
     def judging(self) -> Mapping[et.Role, int]:
         """No LLM is asked."""
         return {}
