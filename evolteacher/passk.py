@@ -9,6 +9,9 @@ from collections.abc import Sequence
 _Z = 1.959964
 """The normal distribution's 97.5 % point."""
 
+_FEWEST_THAT_DIFFER = 6
+"""Of problems: 2 x 0.5**6 is the first below .05, so fewer can never show a difference by the sign test."""
+
 _RESAMPLES = 2_000
 """Of a bootstrap: its ends then move by less than a tenth of the interval's length from seed to seed."""
 
@@ -41,6 +44,22 @@ def interval(shares: Sequence[float]) -> tuple[float, float]:
     """
     if all(share in (0.0, 1.0) for share in shares):
         return wilson(int(sum(shares)), len(shares))
+    return _bootstrap(shares)
+
+
+def paired_interval(gains: Sequence[float]) -> tuple[float, float]:
+    """Return the 95 % interval of a mean difference between two models over the same problems.
+
+    The percentiles of a bootstrap over problems, with a fixed seed; where so few problems differ that resampling could
+    not show it (fewer than six, at which the exact sign test at 5 % cannot say anything), it reaches 0 at the least.
+    """
+    low, high = _bootstrap(gains)
+    if sum(gain != 0 for gain in gains) < _FEWEST_THAT_DIFFER:
+        low, high = min(low, 0.0), max(high, 0.0)
+    return low, high
+
+
+def _bootstrap(shares: Sequence[float]) -> tuple[float, float]:
     draw = random.Random(0)
     means = sorted(math.fsum(draw.choices(shares, k=len(shares))) / len(shares) for _ in range(_RESAMPLES))
     return means[round(0.025 * (_RESAMPLES - 1))], means[round(0.975 * (_RESAMPLES - 1))]

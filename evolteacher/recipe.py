@@ -16,6 +16,7 @@ from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
 from evolteacher.catalog import Catalog
 from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
+from evolteacher.evalsection import Evaluate, check_evaluate
 from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, TextFilter
 from evolteacher.limits import Limits
 from evolteacher.material import check_material
@@ -76,6 +77,7 @@ class Recipe(Section):
         None, strict=False, description="Formats to write; by default all that can be."
     )
     train: Train | None = Field(None, description="How a model is tuned on the dataset, once the run is finished.")
+    evaluate: Evaluate | None = Field(None, description="How base and tuned model are measured after that.")
     origin: Path | None = Field(None, exclude=True)
     seeds_place: str = Field("recipe", exclude=True)
     _catalog: Catalog = PrivateAttr()
@@ -164,6 +166,8 @@ class Recipe(Section):
         _check_sense(data, recipe, problems)
         if recipe is not None and recipe.train is not None:
             check_train(recipe.train, problems)
+        if recipe is not None and recipe.evaluate is not None:
+            check_evaluate(recipe.evaluate, recipe.train is not None, problems)
         if recipe is not None and recipe.operators:
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
@@ -243,6 +247,7 @@ class Recipe(Section):
             "evolteacher",
             "seeds",
             "train",
+            "evaluate",
         }
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
         plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from evolteacher.arguments import GONE, OWNERS, RENAMED, Config, arguments, complaints
+from evolteacher.evalsection import Evaluate
 from evolteacher.problems import Problems
 from evolteacher.sections import Section
 from evolteacher.shapes import Format
@@ -96,6 +97,7 @@ class TrainRecipe(Section):
     description: str = Field("", description="What it is for, in a sentence.")
     seed: int = Field(42, description="Of the random choices.")
     train: Train
+    evaluate: Evaluate | None = Field(None, description="How base and tuned model are measured after that.")
     origin: Path | None = Field(None, exclude=True)
 
 

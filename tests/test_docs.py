@@ -20,6 +20,7 @@ from evolteacher import cli, errors, hookspecs, testing
 from evolteacher.bandit import Bandit
 from evolteacher.catalog import FIRST_PARTY, Catalog
 from evolteacher.component import RESERVED
+from evolteacher.evalsection import Evaluate
 from evolteacher.limits import Limits
 from evolteacher.money import Budget
 from evolteacher.recipe import Recipe
@@ -367,7 +368,7 @@ def keys(model, prefix=""):
             inner = field.annotation
             if inner == Recipe.model_fields["choose"].annotation:
                 found.update(keys(Bandit, f"{prefix}{name}.bandit."))
-            if inner in (Budget | None, Train | None):
+            if inner in (Budget | None, Train | None, Evaluate | None):
                 inner = next(part for part in get_args(inner) if part is not type(None))
             if isinstance(inner, type) and issubclass(inner, Section | Limits | Budget):
                 found.update(keys(inner, f"{prefix}{name}."))
@@ -392,7 +393,9 @@ class TestRecipes:
             if field.is_required():
                 assert written == "required", key
             elif match := re.fullmatch("`(.*)`", written):
-                assert YAML(typ="safe").load(match[1]) == field.get_default(call_default_factory=True), key
+                default = field.get_default(call_default_factory=True)
+                default = list(default) if isinstance(default, tuple) else default
+                assert YAML(typ="safe").load(match[1]) == default, key
             elif key not in ("sampling", "limits"):
                 assert field.get_default(call_default_factory=True) in (None, "", ()), key
             seen += 1

@@ -24,6 +24,7 @@ from evolteacher.shipped import recipe_names, shipped_folder
 
 NAMES = [
     "auto-evol",
+    "end-to-end",
     "evol-teacher",
     "mixed",
     "oss-instruct",
@@ -56,7 +57,7 @@ def places(recipe: Recipe) -> dict[str, tuple[str, ...]]:
     return {use.label: use.on for use in recipe.filters}
 
 
-def test_ten_recipes_that_evolve_and_three_that_train_ship(catalog):
+def test_eleven_recipes_that_evolve_and_three_that_train_ship(catalog):
     assert sorted(path.stem for path in shipped_folder().glob("*.yaml")) == sorted([*NAMES, *TRAIN])
     assert {*NAMES, *TRAIN} <= set(recipe_names(catalog))
 
@@ -323,7 +324,7 @@ def test_each_is_planned_and_runs_to_its_end_with_scripted_answers(tmp_path: Pat
         assert result.records > summary.kept.get(0, 0) or name == "wizardcoder-verified"
         assert set(summary.operators) <= {use.label for use in recipe.operators}, name
         ran.append(name)
-    assert ran == NAMES and len(ran) == 10
+    assert ran == NAMES and len(ran) == 11
 
 
 @pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="the extra 'litellm' is not installed")

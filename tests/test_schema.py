@@ -142,7 +142,7 @@ def test_a_path_alone_is_seeds(accepts):
 
 def test_shipped_recipes_fit_and_name_the_schema(accepts):
     paths = sorted(shipped_folder().glob("*.yaml"))
-    assert len(paths) == 13
+    assert len(paths) == 14
     for path in paths:
         first = path.read_text(encoding="utf-8").splitlines()[0]
         assert first == f"# yaml-language-server: $schema={FILE}"

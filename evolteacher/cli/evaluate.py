@@ -22,6 +22,7 @@ from evolteacher.cli.options import benchmark_spec
 from evolteacher.cli.terminal import command_line, console, count, emit, load_catalog, note, one_line, plain, shortened
 from evolteacher.decontamination.against import make_benchmark
 from evolteacher.errors import RecipeError, UsageError
+from evolteacher.evalsection import answer_sampling
 from evolteacher.evaluation.asking import Asking
 from evolteacher.evaluation.asking import evaluate as evaluate_model
 from evolteacher.evaluation.programs import read_samples
@@ -35,9 +36,6 @@ from evolteacher.yamlfile import parse_value, plain_data
 
 if TYPE_CHECKING:
     from evolteacher.backend import Backend
-
-_SEVERAL = (0.2, 0.95)
-"""Temperature and top_p of several samples a problem, as the WizardCoder paper draws them; a single one is greedy."""
 
 
 def evaluate(
@@ -106,15 +104,13 @@ def evaluate(
     if as_json:
         print(json.dumps(found.as_dict(ks), indent=2))
     else:
-        _show(found, ks, out)
+        show_scores(found, ks, out)
     _show_failures(found, show_failures)
 
 
 def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> Sampling:
-    if n == 1 and not temperature:
-        return Sampling(0.0, 1.0, max_tokens, seed=seed)
     try:
-        return Sampling(_SEVERAL[0] if temperature is None else temperature, _SEVERAL[1], max_tokens, seed=seed)
+        return answer_sampling(n, temperature, max_tokens, seed)
     except ValueError as error:
         raise UsageError(f"--temperature: {error}") from None
 
@@ -169,7 +165,7 @@ def _score_file(
             f"{path}: {len(missing):,} of {count(len(problems), 'problem')} without a sample, '{missing[0]}' first; "
             "--partial scores those that have one"
         )
-    with _Bar(len(samples)) as bar:
+    with Bar(len(samples)) as bar:
         scored = asyncio.run(score(samples, sandbox, bar.step))
     about = {"samples_file": str(path), "chat": chat, **facts(benchmark, problems, sandbox)}
     return Evaluation(about, scored, len(problems))
@@ -177,15 +173,19 @@ def _score_file(
 
 def _ask(asking: Asking, out: Path) -> Evaluation:
     try:
-        with _Bar(len(asking.problems) * asking.samples) as bar:
+        with Bar(len(asking.problems) * asking.samples) as bar:
             return asyncio.run(evaluate_model(asking, out, done=bar.step))
     except KeyboardInterrupt:
         note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
         raise typer.Exit(INTERRUPTED) from None
 
 
-class _Bar:
-    """A bar on a terminal; nothing where nobody looks."""
+class Bar:
+    """A bar on a terminal; nothing where nobody looks.
+
+    Args:
+        total: samples.
+    """
 
     def __init__(self, total: int) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
@@ -194,9 +194,10 @@ class _Bar:
         self._task = self._bar.add_task("", total=total)
 
     def step(self) -> None:
+        """One more sample is done."""
         self._bar.advance(self._task)
 
-    def __enter__(self) -> _Bar:
+    def __enter__(self) -> Bar:
         self._bar.start()
         return self
 
@@ -204,7 +205,8 @@ class _Bar:
         self._bar.stop()
 
 
-def _show(found: Evaluation, ks: list[int], out: Path | None) -> None:
+def show_scores(found: Evaluation, ks: list[int], out: Path | None) -> None:
+    """Print pass@k with its interval, what failed how, and where the details are."""
     tallies = found.tallies
     subject = found.about.get("samples_file") or _words(found.about["model"])
     emit(Text(f"{_words(found.about['benchmark'])}: {one_line(subject, 60)}", "bold"))

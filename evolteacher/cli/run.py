@@ -16,6 +16,7 @@ from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
 from evolteacher.cli.display import Display
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
+from evolteacher.cli.stages import follow, planned
 from evolteacher.cli.summary import show_result
 from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
 from evolteacher.cli.train import carry_out as train
@@ -23,6 +24,7 @@ from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.runner import RunResult, arun
+from evolteacher.stages.clock import timed
 from evolteacher.training.job import Training
 
 
@@ -55,14 +57,19 @@ def run(
         return
     training = Training.of_run(loaded, folder)
     training.check_extra()  # before anything is paid for
-    carry_out(loaded, folder, catalog, resume, with_more, fork)
-    train(training, training.folder, catalog, resume)
+    ahead = planned(training, folder, catalog)
+    with timed(folder, "evolve") as spent:
+        result = carry_out(loaded, folder, catalog, resume, with_more, fork)
+        spent.counts = bool(result.calls or result.results or result.forked)
+    trained = train(training, folder, catalog, resume)
+    if trained is not None:
+        follow(training, ahead, trained, folder, resume)
 
 
 def carry_out(
     loaded: Recipe, folder: Path, catalog: Catalog, resume: str, with_more: str, fork: Path | None = None
-) -> None:
-    """Run a loaded recipe with a display, and say what came of it.
+) -> RunResult:
+    """Run a loaded recipe with a display, and say what came of it; return that where the run is finished.
 
     Args:
         loaded: the recipe.
@@ -92,6 +99,7 @@ def carry_out(
         _budget(result, with_more)
     if result.pending:
         _pending(result, resume)
+    return result
 
 
 def resume_command(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -13,8 +14,11 @@ import typer
 
 from evolteacher.cli import INTERRUPTED
 from evolteacher.cli.options import Changes, RecipeName
+from evolteacher.cli.stages import follow, planned
 from evolteacher.cli.terminal import command_line, count, duration, load_catalog, note, plain
-from evolteacher.training.job import Training
+from evolteacher.stages.clock import Spent, timed
+from evolteacher.training.job import STAGE, Training
+from evolteacher.training.trainer import TrainResult
 
 
 def train(
@@ -53,15 +57,23 @@ def train(
 
         command = launch_command(launch, processes, words)
         os.execv(command[0], command)
-    carry_out(training, out if out is not None else training.folder, catalog, command_line(*words))
+    if out is not None:
+        training = training.model_copy(update={"folder": out})
+    ahead = planned(training, training.folder, catalog)
+    trained = carry_out(training, training.folder, catalog, command_line(*words))
+    if trained is not None and training.evaluate is not None:
+        follow(training, ahead, trained, training.folder, command_line(*words))
 
 
-def carry_out(training: Training, folder: Path, catalog: Any, resume: str) -> None:
+def carry_out(training: Training, home: Path, catalog: Any, resume: str) -> TrainResult | None:
     """Train with a display, and say what came of it.
 
+    Returns:
+        What came of it; None in the further processes of several, which have nothing to say.
+
     Args:
-        training: what.
-        folder: where to.
+        training: what, and where to.
+        home: the folder of all stages: the run's, or the training's own.
         catalog: what is installed.
         resume: the command that goes on where it stopped.
     """
@@ -69,14 +81,15 @@ def carry_out(training: Training, folder: Path, catalog: Any, resume: str) -> No
     from evolteacher.training.trainer import train
     from evolteacher.training.watch import TrainProgress
 
-    main = int(os.environ.get("RANK", "0")) == 0
+    main, folder = int(os.environ.get("RANK", "0")) == 0, training.folder
     progress = TrainProgress()
     display = TrainDisplay(progress, on=main)
     if main:
         note(f"{training.name}: {training.train.model}, {training.train.method}, on {training.data}, into {folder}")
         if training.train.trust_remote_code is not None:
             note(f"the model's own code is run, because: {training.train.trust_remote_code}")
-    with Stopping(resume) as stopping, display:
+    clock = timed(home, STAGE) if main else nullcontext(Spent())
+    with clock as spent, Stopping(resume) as stopping, display:
         result = train(
             training,
             folder,
@@ -86,12 +99,14 @@ def carry_out(training: Training, folder: Path, catalog: Any, resume: str) -> No
             show=lambda row: show_row(row, display),
             stop=stopping.asked,
         )
+        spent.counts = result.ran
     if not main:
-        return
+        return None
     if not result.finished:
         note(f"stopped after {progress.step:,} of {count(progress.steps, 'step')}; go on with:\n  {resume}")
         raise typer.Exit(INTERRUPTED)
     _say(result.results, result.model, ran=result.ran)
+    return result
 
 
 def _say(figures: dict[str, Any], model: Path, *, ran: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from evolteacher.catalog import Catalog
 from evolteacher.cli.options import BackendName, Changes, RecipeName
 from evolteacher.cli.terminal import complain, count, load_catalog, plain
 from evolteacher.outputs import exports
@@ -11,6 +12,7 @@ from evolteacher.recipe import Recipe
 from evolteacher.requirements import check_requirements
 from evolteacher.seeds import SeedReader
 from evolteacher.sources import reader_for
+from evolteacher.stages.measuring import read_benchmarks
 from evolteacher.training.job import Training, read_recipe
 
 
@@ -20,7 +22,7 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
     loaded = read_recipe(recipe, set=changes or [], backend=backend, catalog=catalog)
     if not isinstance(loaded, Recipe):
         training = Training.of_recipe(loaded)
-        _check_training(training)
+        _check_training(training, catalog)
         print(plain(f"{recipe}: valid (tunes {training.train.model}, {training.train.method}, on {training.data})"))
         return
     check_requirements(loaded)
@@ -32,7 +34,7 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
     if ":" not in source.split("/")[0] and not Path(source).exists():
         complain("warning", f"the seeds are not there: {source}")
     if loaded.train is not None:
-        _check_training(Training.of_run(loaded, Path("runs") / loaded.name))
+        _check_training(Training.of_run(loaded, Path("runs") / loaded.name), catalog)
     parts = [
         count(loaded.rounds, "round"),
         count(len(loaded.operators), "operator"),
@@ -41,12 +43,16 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
     ]
     if loaded.train is not None:
         parts.append(f"tunes {loaded.train.model}, {loaded.train.method}")
+    if loaded.evaluate is not None:
+        parts.append(f"measures {' and '.join(loaded.evaluate.models)}")
     print(plain(f"{recipe}: valid ({', '.join(parts)})"))
 
 
-def _check_training(training: Training) -> None:
-    """Check what can be told of a training without loading anything."""
+def _check_training(training: Training, catalog: Catalog) -> None:
+    """Check what can be told of a training, and of what follows on it, without loading a model."""
     training.check_extra()
+    if training.evaluate is not None:
+        list(read_benchmarks(training.evaluate, catalog))
     model = training.train.model
     folder = Path(model).expanduser()
     if not folder.exists() and (len(Path(model).parts) != 2 or model.startswith((".", "~", "/"))):

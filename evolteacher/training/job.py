@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from evolteacher.arguments import installed
 from evolteacher.catalog import Catalog
 from evolteacher.errors import MissingExtra, RecipeError, UsageError, did_you_mean
+from evolteacher.evalsection import Evaluate
 from evolteacher.overrides import apply_set
 from evolteacher.problems import Problems
 from evolteacher.recipe import Recipe, check_version, shown_path
@@ -33,6 +34,7 @@ class Training(Section):
         train: how.
         data: where the rows are: a run folder, a file, or a source such as ``hf:…``.
         folder: where it goes unless somebody says otherwise.
+        evaluate: how base and tuned model are measured after it.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Training(Section):
     train: Train
     data: str
     folder: Path
+    evaluate: Evaluate | None = None
 
     @classmethod
     def load(
@@ -92,7 +95,7 @@ class Training(Section):
 
 
 def _common(recipe: Recipe | TrainRecipe) -> dict[str, Any]:
-    return {"name": recipe.name, "description": recipe.description, "seed": recipe.seed}
+    return {"name": recipe.name, "description": recipe.description, "seed": recipe.seed, "evaluate": recipe.evaluate}
 
 
 def read_recipe(

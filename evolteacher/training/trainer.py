@@ -213,6 +213,7 @@ class _Session:
             "steps": trainer.state.global_step,
             "first_loss": losses[0] if losses else None,
             "loss": losses[-1] if losses else None,
+            "first_eval_loss": held[0] if len(held) > 1 else None,
             "eval_loss": held[-1] if held else None,
             "dropped": prepared.learnt.dropped + prepared.held.dropped,
             "cut": prepared.learnt.cut + prepared.held.cut,

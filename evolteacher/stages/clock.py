@@ -1,0 +1,79 @@
+"""Wall time and peak memory of each stage, over all processes that worked on it."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from evolteacher.writing import atomic
+
+FILE = "stages.json"
+
+
+@dataclass
+class Spent:
+    """What a stage took.
+
+    Attributes:
+        seconds: by the clock, of all processes that did something for it.
+        peak_bytes: the most memory that one of these held while it did.
+        counts: whether this process did something; a stage that was found done takes nothing.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    counts: bool = True
+
+
+@contextmanager
+def timed(folder: Path, stage: str) -> Iterator[Spent]:
+    """Add what the block takes to a stage's sums in the folder's ``stages.json``, also where it is stopped.
+
+    Args:
+        folder: the run's, or the training's; nothing is written where it does not come to be.
+        stage: its name.
+    """
+    _forget_peak()
+    here, began = Spent(), time.monotonic()
+    try:
+        yield here
+    finally:
+        here.seconds, here.peak_bytes = time.monotonic() - began, peak_bytes()
+        if here.counts and folder.is_dir():
+            before = read_times(folder)
+            old = before.get(stage, Spent())
+            before[stage] = Spent(old.seconds + here.seconds, max(old.peak_bytes, here.peak_bytes))
+            rows = {name: {k: v for k, v in asdict(spent).items() if k != "counts"} for name, spent in before.items()}
+            with suppress(OSError), atomic(folder / FILE) as out:
+                out.write((json.dumps(rows, indent=2) + "\n").encode())
+
+
+def read_times(folder: Path) -> dict[str, Spent]:
+    """Return what each stage took, by its name; empty where the file is missing or not ours."""
+    try:
+        rows = json.loads((folder / FILE).read_bytes())
+        return {name: Spent(float(row["seconds"]), int(row["peak_bytes"])) for name, row in rows.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _forget_peak() -> None:
+    """Let the kernel count the peak anew, where it can (Linux); else a stage's peak is the process's so far."""
+    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
+
+
+def peak_bytes() -> int:
+    """Return the most memory that this process has held since :func:`timed` began."""
+    with suppress(OSError, ValueError), open("/proc/self/status") as file:
+        for line in file:
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
