@@ -22,6 +22,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("evolteacher.cli.run:run", "Run a recipe into a folder, or go on with a run."),
         "plan": ("evolteacher.cli.plan:plan", "Say what a run would ask: calls and tokens."),
         "show": ("evolteacher.cli.show:show", "Look at a run, or at one lineage with all its versions."),
+        "stats": ("evolteacher.cli.stats:stats", "Print a run's figures, as tables or as JSON."),
+        "diff": ("evolteacher.cli.diff:diff", "Say what differs between two runs, and what may be chance."),
         "report": ("evolteacher.cli.report:report", "Write a run as one HTML file: sums, charts, every lineage."),
         "rejudge": ("evolteacher.cli.rejudge:rejudge", "Apply changed filters to a run; nothing is asked."),
         "judge-check": (
