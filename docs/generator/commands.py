@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import click
 from words import cell, code, escaped, fenced, table
 
-from evolteacher.catalog import FIRST_PARTY, Catalog
+from evolteacher.catalog import Catalog
 from evolteacher.cli import COMMANDS, as_command, resolve
 
 INTRODUCTION = """# Commands
@@ -21,18 +20,11 @@ and environment variables.
 def pages(catalog: Catalog) -> Iterator[tuple[str, str]]:
     """Yield the page: (where it is, its Markdown)."""
     parts = [INTRODUCTION]
-    for heading, group in {**COMMANDS, "Brought by plugins": _brought(catalog)}.items():
+    for heading, group in {**COMMANDS, "Brought by plugins": catalog.commands()}.items():
         parts.append(f"## {heading}")
         for name, (target, _) in group.items():
             parts += _command(name, as_command(name, resolve(target)))
     yield "reference/cli.md", "\n\n".join(parts)
-
-
-def _brought(catalog: Catalog) -> dict[str, tuple[str, str]]:
-    """Return the commands of the plugins that ship."""
-    catalog.entries()
-    own = [plugin.name for plugin in catalog.plugins if plugin.distribution == FIRST_PARTY]
-    return {name: command for name, command in catalog.commands().items() if own}
 
 
 def _command(words: str, command: Any) -> Iterator[str]:
@@ -46,12 +38,3 @@ def _command(words: str, command: Any) -> Iterator[str]:
         yield table(("", "what it does"), [(code(name), cell(help)) for name, help in rows])
     for name, inner in getattr(command, "commands", {}).items():
         yield from _command(f"{words} {name}", inner)
-
-
-def every_command(catalog: Catalog) -> dict[str, click.Command]:
-    """Return every command by the words that are typed after ``evolteacher``."""
-    found = {}
-    for group in (*COMMANDS.values(), _brought(catalog)):
-        for name, (target, _) in group.items():
-            found[name] = as_command(name, resolve(target))
-    return found

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from words import cell, code, escaped, fenced, prose, table
 
-from evolteacher.catalog import FIRST_PARTY, Catalog, Entry
+from evolteacher.catalog import Catalog, Entry
 from evolteacher.cli.plugins import NO_TASK, Sample, beside, usage
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.operator import Operator
@@ -20,7 +20,7 @@ TITLES = {
     ),
     "filter": (
         "Filters",
-        "Rules that reject a row, and at the end those that select from the whole dataset. [Filters](../filters.md) and "
+        "Rules that reject a row, and those that select from the finished dataset. [Filters](../filters.md) and "
         "[judges](../judges.md) say when to take which.",
     ),
     "backend": ("Backends", "What answers. A recipe's `backends` names one a role."),
@@ -35,7 +35,7 @@ TITLES = {
 def pages(catalog: Catalog) -> Iterator[tuple[str, str]]:
     """Yield a page a kind of component: (where it is, its Markdown)."""
     for kind, (title, about) in TITLES.items():
-        entries = [entry for entry in catalog.entries(kind) if entry.plugin.distribution == FIRST_PARTY]
+        entries = catalog.entries(kind)
         rows = [(f"[`{e.cls.name}`](#{e.cls.name})", cell(_first(e)), f"`{e.plugin.name}`") for e in entries]
         overview = table(("name", "what it does", "plugin"), rows)
         parts = [f"# {title}", about, overview, *(_component(entry) for entry in entries)]
@@ -51,9 +51,7 @@ def _component(entry: Entry) -> str:
     kind = "Dataset filter" if issubclass(cls, DatasetFilter) else cls.kind.capitalize()
     parts = [f"## {cls.name} {{ #{cls.name} }}", prose(cls.documentation())]
     parts.append(f"{kind} `{cls.name}`, class `{cls.__name__}` of `{cls.__module__}`.")
-    rows = [
-        (code(n), cell(t), code(d) if d not in ("required", "none") else d, cell(w)) for n, t, d, w in option_rows(cls)
-    ]
+    rows = [(code(name), cell(kind), _default(default), cell(words)) for name, kind, default, words in option_rows(cls)]
     parts.append(table(("option", "type", "default", "what it does"), rows) if rows else "It has no options.")
     language = "sh" if cls.kind == "benchmark" else "yaml"
     parts.append(fenced(usage(entry, cls.name), language))
@@ -62,6 +60,10 @@ def _component(entry: Entry) -> str:
     if issubclass(cls, Operator):
         parts.append(_asked(cls))
     return "\n\n".join(parts)
+
+
+def _default(written: str) -> str:
+    return written if written in ("required", "none") else code(written)
 
 
 def _asked(cls: type[Operator]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -13,12 +14,14 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from evolteacher.catalog import Catalog
+from evolteacher.installed import ENVIRONMENT
 
 _FENCE = re.compile(r"^```(\w+) +([^\n]+)$", re.MULTILINE)
 
 
 def reference() -> dict[str, str]:
     """Return the pages of the reference: where each is -> its Markdown."""
+    os.environ[ENVIRONMENT] = ""  # what ships, and no plugin that is installed besides
     catalog = Catalog.load()
     pages = (components.pages(catalog), recipe_keys.pages(catalog), commands.pages(catalog), python_names.pages())
     return {place: text for group in pages for place, text in group}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Iterator
 
@@ -29,7 +28,7 @@ TOPICS = {
     ),
     "operators": (
         "Writing operators",
-        "The base of everything pluggable, and of operators. [The guide](../../plugins.md#operators) shows each in use.",
+        "The base of all plugins, and of operators. [The guide](../../plugins.md#operators) shows each in use.",
         ("component", "operator", "reading", "fences", "hookspecs"),
     ),
     "filters": (
@@ -46,8 +45,8 @@ TOPICS = {
     ),
     "backends": (
         "Writing backends",
-        "What a backend answers with, and helps for those that speak HTTP. [The guide](../../plugins.md#backends) shows "
-        "them in use.",
+        "What a backend answers with, and what helps those that speak HTTP. "
+        "[The guide](../../plugins.md#backends) shows them in use.",
         ("backend", "messages", "money", "headers", "secrets"),
     ),
 }
@@ -91,8 +90,8 @@ def _summary(name: str) -> str:
 
 
 def _errors() -> str:
-    module = importlib.import_module("evolteacher.errors")
-    return f"# Errors\n\n{prose(module.__doc__ or '')}\n\n::: evolteacher.errors\n    options:\n      show_root_heading: false\n      show_root_toc_entry: false\n      show_docstring_description: true\n"
+    options = ("show_root_heading: false", "show_root_toc_entry: false")
+    return "\n".join(["# Errors", "", "::: evolteacher.errors", "    options:", *(f"      {line}" for line in options)])
 
 
 def _testing() -> str:
@@ -107,7 +106,7 @@ def _hooks() -> str:
     parts = [HOOKS]
     for name, hook in vars(hookspecs).items():
         if hasattr(hook, "evolteacher_spec"):
-            signature = inspect.signature(hook)
+            signature = str(inspect.signature(hook)).replace("'", "")  # annotations are texts there
             parts += [f"## {name}", f"```python\ndef {name}{signature}: ...\n```", prose(inspect.getdoc(hook) or "")]
     return "\n\n".join(parts)
 
@@ -119,8 +118,8 @@ def _index() -> str:
     ]
     about = (
         "All of this is written from the code when the site is built: [recipe keys](recipe.md) and [commands](cli.md); "
-        "[operators](operators.md), [filters](filters.md), [backends](backends.md), [seed readers](seed-readers.md) and "
+        "[operators](operators.md), [filters](filters.md), [backends](backends.md), [seed readers](seed-readers.md), "
         "[benchmarks](benchmarks.md) with their options; [hooks](hooks.md); and the public names of "
-        "`import evolteacher as et`:"
+        "evolteacher, after `import evolteacher as et`:"
     )
     return "\n\n".join(["# Reference", about, table(("name", "module", ""), rows)])

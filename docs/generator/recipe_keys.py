@@ -41,17 +41,8 @@ def pages(catalog: Catalog) -> Iterator[tuple[str, str]]:
     yield "reference/recipe.md", "\n\n".join(parts)
 
 
-def keys(catalog: Catalog) -> list[str]:
-    """Return every dotted key."""
-    schema = recipe_schema(catalog)
-    return [key for key, *_ in _rows(schema, schema["$defs"], "")]
-
-
 def _table(rows: list[tuple[str, str, str, str]]) -> str:
-    return table(
-        ("key", "type", "default", "what it is"),
-        [(code(key), kind, default, words) for key, kind, default, words in rows],
-    )
+    return table(("key", "type", "default", "what it is"), [(code(key), *rest) for key, *rest in rows])
 
 
 def _rows(section: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
@@ -85,6 +76,8 @@ def _kind(field: dict[str, Any], inner: dict[str, Any] | None, definitions: dict
 def _default(name: str, field: dict[str, Any], section: dict[str, Any], inner: dict[str, Any] | None) -> str:
     if name in section.get("required", ()):
         return "required"
+    if any(name in form.get("required", ()) for form in section.get("anyOf", ())):
+        return "required, unless the recipe only trains"
     default = field.get("default")
     if default is None or default == "":
         return "none"
