@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import json
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from typing import get_args
 
 import pytest
 from ruamel.yaml import YAML
+from tiny_model import write_model
 
 import evolteacher as et
 from evolteacher import cli, errors, hookspecs, testing
@@ -40,6 +42,7 @@ PAGES = (
     "docs/recipes.md",
     "docs/sandbox.md",
     "docs/training.md",
+    "docs/tutorial.md",
     "docs/vllm.md",
 )
 
@@ -161,6 +164,39 @@ def test_every_block_of_the_page_runs(page, least, tmp_path, monkeypatch, capfd)
     for block in blocks(page):
         story.carry_out(block)
     assert story.done >= least
+
+
+SMALL = {
+    ("plan", "quickstart"): ("--backend", "scripted"),
+    ("run", "quickstart"): ("--backend", "scripted"),
+    ("train", "train-smollm2"): ("--set", "train.sft.max_steps=1", "--set", "train.sft.max_length=2048"),
+    ("evaluate", "--model"): ("--max-tokens", "8"),
+}
+"""The first words of the tutorial's commands -> what makes them small."""
+
+
+@pytest.mark.slow
+def test_every_command_of_the_tutorial_runs_on_made_up_answers_and_a_tiny_model(tmp_path, monkeypatch, capfd):
+    for name in [name for name in os.environ if name.startswith("EVOLTEACHER_")]:
+        monkeypatch.delenv(name)
+
+    class Small(Story):
+        def command(self, block, *words):
+            if words[:2] == ("models", "checkpoint"):  # the one that is made otherwise: its model would be fetched
+                return str(write_model(self.folder / words[3], positions=2048))
+            return super().command(block, *words, *SMALL.get(words[:2], ()))
+
+    story = Small(tmp_path, capfd)
+    seen = set()
+    for block in blocks("docs/tutorial.md"):
+        story.carry_out(block)
+        seen |= {tuple(words[1:3]) for words in commands(block)}
+    assert story.done >= 8 and SMALL.keys() <= seen
+    for made in ("report.html", "dataset.json"):
+        assert (tmp_path / "runs/quickstart" / made).is_file()
+    assert re.search(r"\bwords: 8\b", (tmp_path / "runs/quickstart/recipe.lock.yaml").read_text())
+    assert (tmp_path / "tuned/model/prompt_form.json").is_file()
+    assert json.loads((tmp_path / "after/evaluation.json").read_text())
 
 
 def test_every_python_block_is_run_or_is_a_file_that_another_one_imports():
@@ -418,7 +454,7 @@ class TestReadme:
         import tomllib
 
         project = tomllib.loads(read("pyproject.toml"))["project"]
-        extras = set(project["optional-dependencies"]) - {"test"}
+        extras = set(project["optional-dependencies"]) - {"docs", "test"}
         backends = {e.cls.name for e in Catalog.load().entries("backend") if e.plugin.distribution == FIRST_PARTY}
         assert len(extras) >= 7 and len(backends) >= 4
         assert [name for name in extras | backends if f"`{name}`" not in read("README.md")] == []
