@@ -36,8 +36,13 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/cli.md",
+    "docs/dataset-maker.md",
     "docs/decontamination.md",
+    "docs/from-evol-teacher.md",
+    "docs/index.md",
+    "docs/model-tuner.md",
     "docs/operators.md",
+    "docs/plugin-author.md",
     "docs/plugins.md",
     "docs/recipes.md",
     "docs/sandbox.md",
@@ -149,8 +154,11 @@ class Story:
     [
         ("README.md", 3),
         ("docs/cli.md", 5),
+        ("docs/dataset-maker.md", 7),
         ("docs/decontamination.md", 4),
+        ("docs/from-evol-teacher.md", 1),
         ("docs/operators.md", 6),
+        ("docs/plugin-author.md", 7),
         ("docs/plugins.md", 14),
         ("docs/recipes.md", 6),
         ("docs/sandbox.md", 2),
@@ -465,9 +473,11 @@ def test_every_link_between_the_pages_leads_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:)([^)]+)\)", read(page)):
             path, _, anchor = target.partition("#")
+            if path.startswith("reference/"):  # written when the site is built; tests/test_site.py follows these
+                continue
             file = (ROOT / page).parent / path if path else ROOT / page
             assert file.is_file(), f"{page}: {target}"
-            headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
+            headings = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.MULTILINE) if anchor else []
             anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert not anchor or anchor in anchors, f"{page}: {target}"
             seen += 1
