@@ -458,6 +458,22 @@ class TestReadme:
         assert texts.count("pip install -e '.[embedded]' && evolteacher run quickstart") == 1
         assert texts.count("pip install -c .ci/constraints.txt -e '.[test]' && .ci/check") == 1
 
+    def test_everybody_whom_the_original_thanks_is_cited(self):
+        cited = re.findall(r"eprint = \{([\d.]+)\}|\\url\{https://github.com/([\w/-]+)\}", read("README.md"))
+        papers = {"2304.12244", "2306.08568", "2302.13971", "2212.10560"}
+        assert {paper or place for paper, place in cited} == papers | {
+            "tatsu-lab/stanford_alpaca", "sahil280114/codealpaca"
+        }  # fmt: skip
+        assert "(https://github.com/teknium1/stanford_alpaca-replit)" in read("README.md")
+
+    def test_its_pictures_are_small_and_fetch_nothing(self):
+        pictures = re.findall(r"!\[[^\]]{20,}\]\(([^)]+)\)", read("README.md"))
+        assert len(pictures) == 2
+        for picture in pictures:
+            assert (ROOT / picture).stat().st_size < 200_000, picture
+        drawn = [read(picture) for picture in pictures if picture.endswith(".svg")]
+        assert drawn and not re.search(r"@font-face|@import|url\((?!#)|<script|href=\"http", "".join(drawn))
+
     def test_every_backend_and_every_extra_is_named(self):
         import tomllib
 
