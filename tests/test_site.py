@@ -172,8 +172,8 @@ class TestReference:
             rows[key] = cells
         assert len(keys(Recipe)) >= 60
         assert [key for key in keys(Recipe) if key not in rows] == []
-        assert [key for key, cells in rows.items() if len(cells) != 3 or not all(cells[:2])] == []
-        silent = {key for key, cells in rows.items() if not cells[2]}
+        assert [key for key, cells in rows.items() if len(cells) != 3 or not all(cells[1:])] == []
+        silent = {key for key, cells in rows.items() if not cells[0]}
         assert {key for key in silent if not re.match(r"sampling\.\w+\.", key)} == set()
 
     def test_every_command_with_every_option(self, site):

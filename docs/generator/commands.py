@@ -35,6 +35,6 @@ def _command(words: str, command: Any) -> Iterator[str]:
     yield "\n\n".join(escaped(" ".join(part.split())) for part in (command.help or "").split("\n\n"))
     rows = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
     if rows:
-        yield table(("", "what it does"), [(code(name), cell(help)) for name, help in rows])
+        yield table(("argument or option", "what it does"), [(code(name), cell(help)) for name, help in rows])
     for name, inner in getattr(command, "commands", {}).items():
         yield from _command(f"{words} {name}", inner)

@@ -51,8 +51,8 @@ def _component(entry: Entry) -> str:
     kind = "Dataset filter" if issubclass(cls, DatasetFilter) else cls.kind.capitalize()
     parts = [f"## {cls.name} {{ #{cls.name} }}", prose(cls.documentation())]
     parts.append(f"{kind} `{cls.name}`, class `{cls.__name__}` of `{cls.__module__}`.")
-    rows = [(code(name), cell(kind), _default(default), cell(words)) for name, kind, default, words in option_rows(cls)]
-    parts.append(table(("option", "type", "default", "what it does"), rows) if rows else "It has no options.")
+    rows = [(code(name), cell(words), cell(kind), _default(default)) for name, kind, default, words in option_rows(cls)]
+    parts.append(table(("option", "what it does", "type", "default"), rows) if rows else "It has no options.")
     language = "sh" if cls.kind == "benchmark" else "yaml"
     parts.append(fenced(usage(entry, cls.name), language))
     if issubclass(cls, Operator | Filter):

@@ -63,7 +63,9 @@ def pages() -> Iterator[tuple[str, str]]:
     """Yield the pages: (where it is, its Markdown)."""
     for topic, (title, about, _) in TOPICS.items():
         names = names_of(topic)
-        overview = table(("name", ""), [(f"[`et.{name}`][evolteacher.{name}]", cell(_summary(name))) for name in names])
+        overview = table(
+            ("name", "what it is"), [(f"[`et.{name}`][evolteacher.{name}]", cell(_summary(name))) for name in names]
+        )
         yield f"reference/python/{topic}.md", "\n\n".join([f"# {title}", about, overview, *map(_entry, names)])
     yield "reference/python/errors.md", _errors()
     yield "reference/python/testing.md", _testing()
@@ -113,7 +115,7 @@ def _hooks() -> str:
 
 def _index() -> str:
     rows = [
-        (f"[`et.{name}`][evolteacher.{name}]", code(f"evolteacher.{evolteacher._HOME[name]}"), cell(_summary(name)))
+        (f"[`et.{name}`][evolteacher.{name}]", cell(_summary(name)), code(f"evolteacher.{evolteacher._HOME[name]}"))
         for name in sorted(evolteacher._HOME, key=str.lower)
     ]
     about = (
@@ -122,4 +124,4 @@ def _index() -> str:
         "[benchmarks](benchmarks.md) with their options; [hooks](hooks.md); and the public names of "
         "evolteacher, after `import evolteacher as et`:"
     )
-    return "\n\n".join(["# Reference", about, table(("name", "module", ""), rows)])
+    return "\n\n".join(["# Reference", about, table(("name", "what it is", "module"), rows)])

@@ -42,7 +42,7 @@ def pages(catalog: Catalog) -> Iterator[tuple[str, str]]:
 
 
 def _table(rows: list[tuple[str, str, str, str]]) -> str:
-    return table(("key", "type", "default", "what it is"), [(code(key), *rest) for key, *rest in rows])
+    return table(("key", "what it is", "type", "default"), [(code(key), *rest) for key, *rest in rows])
 
 
 def _rows(section: dict[str, Any], definitions: dict[str, Any], prefix: str) -> Iterator[tuple[str, str, str, str]]:
@@ -51,7 +51,7 @@ def _rows(section: dict[str, Any], definitions: dict[str, Any], prefix: str) -> 
         inner = None if key in COMPONENTS else _section(field, definitions)
         words = field.get("description") or (inner or {}).get("description", "")
         kind = COMPONENTS.get(key) or cell(_kind(field, inner, definitions))
-        yield key, kind, _default(name, field, section, inner), cell(words)
+        yield key, cell(words), kind, _default(name, field, section, inner)
         if inner is not None:
             yield from _rows(inner, definitions, f"{key}.")
 
@@ -77,7 +77,7 @@ def _default(name: str, field: dict[str, Any], section: dict[str, Any], inner: d
     if name in section.get("required", ()):
         return "required"
     if any(name in form.get("required", ()) for form in section.get("anyOf", ())):
-        return "required, unless the recipe only trains"
+        return "required to evolve"
     default = field.get("default")
     if default is None or default == "":
         return "none"
