@@ -146,8 +146,10 @@ class TestReference:
         names = [name for name in et.__all__ if not name.startswith("_")]
         assert len(names) >= 90
         assert [name for name in names if f"evolteacher.{name}" not in ids] == []
-        index = page(site, "reference/index").text
-        assert [name for name in names if f"et.{name}" not in index] == []
+        index = page(site, "reference/index").source
+        rows = dict(re.findall(r"<code>et\.(\w+)</code></a></td>\s*<td>(.*?)</td>", index, re.DOTALL))
+        assert sorted(rows) == sorted(names)
+        assert [name for name, words in rows.items() if not words] == []
 
     def test_every_suite_and_every_error(self, site):
         ids = page(site, "reference/python/testing").ids | page(site, "reference/python/errors").ids

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
+import itertools
 from collections.abc import Iterator
 
 from words import cell, code, prose, table
@@ -88,7 +91,19 @@ def _entry(name: str) -> str:
 def _summary(name: str) -> str:
     found = getattr(evolteacher, name)
     documented = inspect.isclass(found) or inspect.isroutine(found)
-    return (inspect.getdoc(found) or "").partition("\n\n")[0] if documented else ""
+    words = inspect.getdoc(found) if documented else _said_below(evolteacher._HOME[name], name)
+    return (words or "").partition("\n\n")[0]
+
+
+def _said_below(module: str, name: str) -> str:
+    """Return the text below an assignment, which Python itself does not keep."""
+    body = ast.parse(inspect.getsource(importlib.import_module(f"evolteacher.{module}"))).body
+    for statement, below in itertools.pairwise(body):
+        targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+            said = isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+            return inspect.cleandoc(str(below.value.value)) if said else ""
+    return ""
 
 
 def _errors() -> str:
