@@ -54,7 +54,9 @@ class Tab:
     async def open(self, path, hash=""):
         for domain in ("Page", "Network", "Runtime", "Log"):
             await self.send(f"{domain}.enable")
-        await self.send("Page.navigate", url=Path(path).resolve().as_uri() + hash)
+        url = path if str(path).startswith("http://") else Path(path).resolve().as_uri()
+        self.loaded.clear()
+        await self.send("Page.navigate", url=url + hash)
         await asyncio.wait_for(self.loaded.wait(), 60)
 
     async def run(self, script):

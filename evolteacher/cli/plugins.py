@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +18,6 @@ from evolteacher.catalog import Catalog, Entry
 from evolteacher.cli.plugins_check import check
 from evolteacher.cli.plugins_new import new
 from evolteacher.cli.terminal import console, emit, load_catalog, plain
-from evolteacher.component import Component
 from evolteacher.errors import Unreadable, UsageError, did_you_mean
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.installed import Plugin
@@ -31,6 +31,9 @@ EXAMPLE = "Write a function that reverses a string."
 
 SAMPLES: dict[Material, str] = {"task": EXAMPLE, "snippet": "def reverse(text):\n    return text[::-1]"}
 """The parents for which an operator's prompt is shown."""
+
+NO_TASK = "It starts from snippets of code, which the recipe's seed reader gives, and from no task."
+"""Said of an operator that evolves no tasks."""
 
 MOST_PROMPTS = 8
 """Prompts that are shown of an operator that asks several times."""
@@ -167,11 +170,11 @@ def _show(entry: Entry, *, ambiguous: bool) -> None:
         emit(Text("It has no options."), Text())
     emit(
         Text("On the command line" if cls.kind == "benchmark" else "In a recipe", "bold"),
-        _indented(_usage(entry, written)),
+        _indented(usage(entry, written)),
         Text(),
     )
     if issubclass(cls, Operator | Filter):
-        emit(Text(_reserved(cls)))
+        emit(Text(beside(cls)))
     if issubclass(cls, Operator):
         _show_prompt(cls)
 
@@ -192,7 +195,8 @@ def _options(rows: list[tuple[str, str, str, str]]) -> Iterator[Table | Padding]
     yield table
 
 
-def _usage(entry: Entry, written: str) -> str:
+def usage(entry: Entry, written: str) -> str:
+    """Return how a component is written, in a recipe or on the command line."""
     cls = entry.cls
     needed = [name for name, field in cls.model_fields.items() if field.is_required()]
     if needed:
@@ -208,7 +212,8 @@ def _usage(entry: Entry, written: str) -> str:
     return f"{key}:\n  - {written}"
 
 
-def _reserved(cls: type[Component]) -> str:
+def beside(cls: type[Operator] | type[Filter]) -> str:
+    """Say which words a recipe may write beside an operator's or a filter's own options."""
     words = ["as (another label)"]
     if issubclass(cls, Operator):
         words = ["weight (how often it is drawn)", *words, "backend (who answers it)"]
@@ -219,26 +224,51 @@ def _reserved(cls: type[Component]) -> str:
 
 
 def _show_prompt(cls: type[Operator]) -> None:
-    material = cls.takes[0]
     if "task" not in cls.takes:
-        emit(Text(), Text("It starts from snippets of code, which the recipe's seed reader gives, and from no task."))
-    examples = {name: field.examples[0] for name, field in cls.model_fields.items() if field.examples}
-    needed = {name for name, field in cls.model_fields.items() if field.is_required()}
-    try:
-        # Where an option has to be given, all are shown as their examples say; else as they are by default.
-        operator = cls(**(examples if needed else {}))
-        prompts = _asked(operator, Instruction(SAMPLES[material]))
-    except Exception:  # an option that is required and has no example, or a fault of the operator's own
+        emit(Text(), Text(NO_TASK))
+    sample = Sample.of(cls)
+    if sample is None:
         return
-    if markers := operator.markers_used():
-        shown = ", ".join(plain(marker).strip() for marker in markers)
+    if sample.markers:
+        shown = ", ".join(plain(marker).strip() for marker in sample.markers)
         emit(Text(), Text("Markers of its prompt, which a rewrite must not copy", "bold"), _indented(shown))
-    if needed:
-        emit(Text(), Text("With these options", "bold"), _indented(plain(dump({cls.name: examples}))))
-    what = f'"{EXAMPLE}"' if material == "task" else "two lines of code"
-    for prompt in prompts:
-        text = prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
-        emit(Text(), Text(f"What it asks for {what}", "bold"), _indented(plain(text)))
+    if sample.options:
+        emit(Text(), Text("With these options", "bold"), _indented(plain(dump({cls.name: dict(sample.options)}))))
+    for prompt in sample.prompts:
+        emit(Text(), Text(f"What it asks for {sample.parent}", "bold"), _indented(plain(prompt)))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an operator asks for a sample: its prompts as texts, the options that it had to be given, its markers."""
+
+    parent: str
+    options: Mapping[str, Any]
+    markers: tuple[str, ...]
+    prompts: tuple[str, ...]
+
+    @classmethod
+    def of(cls, operator_class: type[Operator]) -> Sample | None:
+        """Let an operator ask nobody; None where it cannot be made, for an option that has no example."""
+        material = operator_class.takes[0]
+        fields = operator_class.model_fields
+        needed = any(field.is_required() for field in fields.values())
+        # Where an option has to be given, all are shown as their examples say; else as they are by default.
+        examples = {name: field.examples[0] for name, field in fields.items() if needed and field.examples}
+        try:
+            operator = operator_class(**examples)
+            asked = _asked(operator, Instruction(SAMPLES[material]))
+        except Exception:  # an option that is required and has no example, or a fault of the operator's own
+            return None
+        return cls(
+            parent=f'"{EXAMPLE}"' if material == "task" else "two lines of code",
+            options=examples,
+            markers=tuple(operator.markers_used()),
+            prompts=tuple(
+                prompt if isinstance(prompt, str) else "\n\n".join(message.content for message in prompt)
+                for prompt in asked
+            ),
+        )
 
 
 def _asked(operator: Operator, parent: Instruction) -> list[Prompt]:

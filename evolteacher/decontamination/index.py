@@ -18,6 +18,8 @@ from evolteacher.benchmark import Problem
 from evolteacher.decontamination.parts import Part, folded, ngrams_of, normalised, parts_of, squeezed, tokens_of
 
 ContaminationMethod = Literal["exact", "squeezed", "ngrams", "minhash"]
+"""How a problem is looked for: as it stands, without white space, by its runs of words, or by likeness."""
+
 METHODS: tuple[ContaminationMethod, ...] = get_args(ContaminationMethod)
 
 SHINGLE = 3
