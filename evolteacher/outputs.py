@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from evolteacher import __version__
 from evolteacher.card import dataset_card
@@ -122,11 +123,18 @@ def _write_prepared(store: Store, folder: Path, recipe: Recipe) -> None:
         _write(folder / PREPARED_OPERATORS, comments + dump({"operators": [use for use, _ in found]}))
 
 
-def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:
-    """Write the recipe with every default spelt out, and the versions of the plugins that it uses."""
+def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog, plain: dict[str, Any] | None = None) -> None:
+    """Write the recipe with every default spelt out, and the versions of the plugins that it uses.
+
+    Args:
+        folder: where to.
+        recipe: which.
+        catalog: what is installed.
+        plain: the recipe as it is to be written; with the places of this machine's files when None.
+    """
     head = [f"Written by evolteacher {__version__}. The recipe uses these plugins:"]
     head += [f"  {plugin}: {', '.join(plugin.components)}" for plugin in used_plugins(recipe, catalog)]
-    _write(folder / LOCKED_RECIPE, "".join(f"# {line}\n" for line in head) + dump(recipe.to_plain()))
+    _write(folder / LOCKED_RECIPE, "".join(f"# {line}\n" for line in head) + dump(plain or recipe.to_plain()))
 
 
 def _write(path: Path, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from evolteacher.catalog import Catalog
@@ -36,7 +37,7 @@ def partial_because(store: Store) -> str:
     return unfinished(pending, why_pending(store)) if pending else ""
 
 
-def check_licence(folder: Path, *, despite: str | None = None, catalog: Catalog) -> Clearance:
+def check_licence(folder: Path, *, despite: str | None = None, catalog: Catalog, dry_run: bool = False) -> Clearance:
     """Let a run's dataset go where its licence allows it.
 
     Args:
@@ -44,6 +45,7 @@ def check_licence(folder: Path, *, despite: str | None = None, catalog: Catalog)
         despite: why it goes all the same; put on record in the folder and its card, for this licence and these kinds
             of rows.
         catalog: what is installed.
+        dry_run: put nothing on record.
 
     Raises:
         LicenceRefused: the licence does not allow the mix.
@@ -54,6 +56,8 @@ def check_licence(folder: Path, *, despite: str | None = None, catalog: Catalog)
         raise UsageError("--despite needs a reason: it goes into the card")
     with Store(folder / DATABASE, read_only=True) as store:
         found = clearance(store, held_licence(store))
+    if found.refused and despite is not None and dry_run:
+        return replace(found, despite=despite.strip())
     if found.refused and despite is not None:
         with locked(folder), Store(folder / DATABASE) as store:
             recipe = held_recipe(store, catalog)
