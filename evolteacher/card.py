@@ -11,6 +11,7 @@ from evolteacher.decontamination.certificate import Certificate
 from evolteacher.history import Summary
 from evolteacher.licencecard import hub_licence, licence_section
 from evolteacher.markdown import cell, fenced, table
+from evolteacher.messages import ROLES
 from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
 from evolteacher.rights import Clearance
@@ -106,6 +107,10 @@ def public_recipe(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe without the places of this machine's files: cards are published."""
     plain: dict[str, Any] = without_places(recipe.to_plain())
     del plain["train"]  # what is tuned on the dataset is no part of it
+    # In an order of their own: a run folder keeps what has no order of its own by name.
+    order = {name: place for place, name in enumerate(ROLES)}
+    for key in ("backends", "prices", "terms"):
+        plain[key] = dict(sorted(plain[key].items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     path = recipe.seeds.path
     plain["seeds"]["path"] = os.path.basename(path) if os.path.isabs(os.path.expanduser(path)) else path
     return plain

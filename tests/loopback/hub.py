@@ -8,8 +8,8 @@ In a test::
         hub.repos["owner/name"].files("main")                        # what was pushed
         hub.calls                                                    # (method, path) of each request
 
-Files of ``lfs_from`` bytes and more, and Parquet, go by LFS. ``fail`` maps a part of a path to (status, times): that
-often it is refused. Everything happens in threads of the test's process, and ends with the block.
+Files of ``lfs_from`` bytes and more, and Parquet, go by LFS. ``fail`` maps a part of `METHOD path` to (status,
+times): that often it is refused. Everything happens in threads of the test's process, and ends with the block.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ class _Handler(BaseHTTPRequestHandler):
         with hub.lock:
             hub.calls.append((method, path))
             for part, (status, times) in hub.fail.items():
-                if part in path and times:
+                if part in f"{method} {path}" and times:
                     hub.fail[part] = (status, times - 1)
                     self._answer(status, {"error": f"told to fail, whoever holds {hub.token}"})
                     return
