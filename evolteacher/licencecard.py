@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 from evolteacher.licensing import TERMS, UNKNOWN, kind_of, licence_id, split_terms
 from evolteacher.markdown import cell, table
-from evolteacher.rights import Clearance
+from evolteacher.rights import KINDS, Clearance
+
+MOST_SHOWN = 80
+"""Characters of a licence that a card repeats: a source may say anything."""
 
 _NO_ADVICE = (
     "What is said of terms is a summary as understood when this evolteacher was written, and no legal advice: read "
@@ -38,14 +41,20 @@ def licence_section(rights: Clearance) -> Iterator[str]:
             "holds for this dataset too.\n"
         )
     else:
-        yield table(
-            ("licence of the seed", "rows"), [(name or UNKNOWN, f"{rows:,}") for name, rows in licences.most_common()]
-        )
+        yield table(("licence of the seed", "rows"), [(name or UNKNOWN, f"{rows:,}") for name, rows in _most(licences)])
     if terms:
         yield "Rows by the terms of the models that wrote them; a row may be under several:\n"
-        told = [(f"`{name}`", f"{rows:,}", _said(name)) for name, rows in terms.most_common()]
+        told = [(f"`{name}`", f"{rows:,}", _said(name)) for name, rows in _most(terms)]
         yield table(("terms", "rows", "in short"), told)
     yield _NO_ADVICE
+
+
+def _most(rows: Counter[str]) -> list[tuple[str, int]]:
+    """Return the names under which most rows are, none longer than people can read, and the rest as one line."""
+    found = rows.most_common()
+    rest = sum(number for _, number in found[KINDS:])
+    named = [(name[:MOST_SHOWN], number) for name, number in found[:KINDS]]
+    return [*named, *([(f"{len(found) - KINDS:,} others", rest)] if rest else [])]
 
 
 def _refused(rights: Clearance) -> Iterator[str]:
@@ -60,7 +69,10 @@ def _refused(rights: Clearance) -> Iterator[str]:
             f"> **Not to be published as it is.** The recipe's licence, `{rights.licence}`, is not allowed by "
             f"{number:,} of the rows.\n"
         )
-    told = [(group.licence or UNKNOWN, group.terms or "none", f"{group.rows:,}", group.why) for group in rights.refused]
+    told = [
+        (group.licence[:MOST_SHOWN] or UNKNOWN, group.terms or "none", f"{group.rows:,}", group.why)
+        for group in rights.refused[:KINDS]
+    ]
     yield table(("licence of the seed", "terms", "rows", "why not"), told)
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from evolteacher.errors import LicenceRefused
+from evolteacher.backend import Backend
+from evolteacher.errors import EvolteacherError, LicenceRefused, PluginError, plugin_fault
 from evolteacher.licensing import UNKNOWN, join_terms, licence_id, split_terms, why_not, why_terms_not
 from evolteacher.recipe import Recipe
 from evolteacher.sections import Licence
@@ -19,6 +20,12 @@ from evolteacher.store import Store
 
 EXAMPLES = 3
 """Rows that are named of each group that is refused."""
+
+KINDS = 20
+"""Groups whose first rows are looked up, and that a message or a card names; each row may be under one of its own."""
+
+_SHOWN = 80
+"""Characters of a licence that a message repeats: a source may say anything."""
 
 _TERMS = "terms"
 _DESPITE = "despite"
@@ -70,13 +77,32 @@ class Authors:
         if not backends:
             return seed or ""
         keys = list(self._terms) or [""] if self._alike else backends.split(",")
-        return join_terms([*split_terms(seed or ""), *(self._terms.get(key) or UNKNOWN for key in keys)])
+        made = [name for key in keys for name in split_terms(self._terms.get(key) or UNKNOWN)]
+        return join_terms([*split_terms(seed or ""), *made])
 
 
 def terms_of(recipe: Recipe) -> dict[str, str]:
     """Return whose terms hold for each backend: what the recipe says, else what the backend knows; empty unknown."""
-    given = {recipe.backend_keys[name]: licence_id(text) for name, text in recipe.terms.items()}
-    return {key: given.get(key) or use.component.terms() for key, use in recipe.backends.items()}
+    given = {recipe.backend_keys[name]: text for name, text in recipe.terms.items()}
+    found = {key: given.get(key) or _own(use.component) for key, use in recipe.backends.items()}
+    return {key: join_terms(map(licence_id, split_terms(text))) for key, text in found.items()}
+
+
+def _own(backend: Backend) -> str:
+    """Return what a backend says of its answers, as terms are joined.
+
+    Raises:
+        PluginError: it fails, or says something else than a text.
+    """
+    try:
+        said = backend.terms()
+    except EvolteacherError:
+        raise
+    except Exception as error:
+        raise plugin_fault(f"backend '{backend.name}', saying whose terms hold,", error) from error
+    if not isinstance(said, str):
+        raise PluginError(f"backend '{backend.name}': terms() gives {said!r}; a text is needed, empty where unknown")
+    return said
 
 
 def note_rights(store: Store, recipe: Recipe) -> None:
@@ -169,10 +195,14 @@ class Clearance:
             return
         number = sum(group.rows for group in self.refused)
         lines = [f"{what}: licence {self.licence} does not allow {number:,} of its {self.rows:,} rows:"]
-        for group in self.refused:
+        for group in self.refused[:KINDS]:
             first = ", ".join(str(row["source"] or row["id"]) for row in group.first)
             more = ", …" if group.rows > len(group.first) else ""
-            lines.append(f"  {group.rows:,} of {group.label}: {group.why} ({first}{more})")
+            label = " ".join(group.label[: 2 * _SHOWN].split())
+            lines.append(f"  {group.rows:,} of {label}: {group.why} ({first}{more})")
+        if rest := self.refused[KINDS:]:
+            number = sum(group.rows for group in rest)
+            lines.append(f"  {number:,} of {len(rest):,} more kinds (evolteacher licences RUN --json names them all)")
         lines.append(
             "Take another licence in the recipe (`other` states the terms in the card), say whose terms hold (terms:, "
             "seeds.licence) and run it again, or give the reason why it goes all the same: --despite WHY"
@@ -208,8 +238,8 @@ def clearance(store: Store, wanted: Licence | None) -> Clearance:
     mix = mix_of(store)
     licence = wanted.id if wanted is not None else ""
     refused = tuple(
-        RefusedRows(group.licence, group.terms, group.rows, group.why, _first(store, group))
-        for group in refused_of(wanted, mix)
+        RefusedRows(group.licence, group.terms, group.rows, group.why, _first(store, group) if place < KINDS else ())
+        for place, group in enumerate(refused_of(wanted, mix))
     )
     said = store.meta(_DESPITE) or {}
     holds = said.get("licence") == licence and {group.label for group in refused} <= set(said.get("rows", ()))
@@ -246,7 +276,7 @@ def seeds_not_allowed(recipe: Recipe, licences: Iterable[tuple[str, str, int]]) 
     """
     models = join_terms(text or UNKNOWN for text in terms_of(recipe).values())
     lines = []
-    for licence, terms, number in licences:
+    for licence, terms, number in list(licences)[:KINDS]:
         mix = {(licence, join_terms([*split_terms(terms), *split_terms(models)])): number}
         for group in refused_of(recipe.licence, mix):
             assert recipe.licence is not None

@@ -12,7 +12,7 @@ import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.cli import main
 from evolteacher.dataset import convert, merge
-from evolteacher.errors import LicenceRefused, RecipeError, UsageError
+from evolteacher.errors import LicenceRefused, PluginError, RecipeError, UsageError
 from evolteacher.history import records
 from evolteacher.licensing import LICENCES, TERMS, known_source, licence_id, why_not, why_terms_not
 from evolteacher.publishing.permission import check_licence
@@ -105,6 +105,27 @@ class TestWhatIsKnown:
         assert terms_of_model("meta-llama/Llama-3.1-8B-Instruct") == "llama3.1"
         assert terms_of_provider("gemini") == "google" and terms_of_provider("groq") == "" == terms_of_provider(None)
         assert terms_of_host("evil-api.openai.com.example") == ""
+
+    def test_a_backend_that_says_nonsense_is_named(self, tmp_path):
+        class Odd(et.Backend, name="odd"):
+            """Says what is no text."""
+
+            said: str = "number"
+
+            async def complete(self, request):
+                return et.Reply("x")
+
+            def terms(self):
+                return 5 if self.said == "number" else 1 / 0
+
+        class Plugin:
+            @et.hookimpl
+            def register_backends(self):
+                return [Odd]
+
+        for said, why in (("number", "a text is needed"), ("nothing", "ZeroDivisionError")):
+            with pytest.raises(PluginError, match=f"'odd'.*{why}"):
+                go(write_seeds(tmp_path, 1), tmp_path / said, [Plugin()], backends={"evolve": {"odd": {"said": said}}})
 
     def test_of_seeds_and_that_a_recipe_may_say_otherwise(self, tmp_path):
         assert known_source("hf:sahil2801/CodeAlpaca-20k:train[:10%]").licence == "cc-by-nc-4.0"
@@ -298,6 +319,20 @@ class TestRefusals:
             go(tmp_path / "seeds.jsonl", run, rounds=1, filters=[], operators=["add-constraints"],
                backends={"evolve": "scripted"}, **{"licence": "mit", **changes})  # fmt: skip
             assert main(["export", str(run), "--out", out]) == 2
+
+    def test_a_source_that_names_a_licence_for_each_row_fills_no_screen(self, tmp_path, capsys):
+        path = tmp_path / "s.jsonl"
+        rows = [
+            {"instruction": f"task {n}", "output": "x", "licence": f"own-{n} " + "\x1b[31m é|" * 999} for n in range(60)
+        ]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        go(path, tmp_path / "r", rounds=1, filters=[], licence="mit")
+        assert main(["export", str(tmp_path / "r"), "--out", str(tmp_path / "o.json")]) == 2
+        said = capsys.readouterr().err
+        assert len(said.splitlines()) == 23 and "\x1b" not in said and max(map(len, said.splitlines())) < 400
+        assert "of 100 more kinds" in said
+        card = (tmp_path / "r" / "README.md").read_text()
+        assert len(card) < 20_000 and "| 40 others | 80 |" in card
 
     def test_a_blank_reason_is_none(self, run):
         with pytest.raises(UsageError, match="needs a reason"):
