@@ -44,7 +44,7 @@ def licence_section(rights: Clearance) -> Iterator[str]:
         yield table(("licence of the seed", "rows"), [(name or UNKNOWN, f"{rows:,}") for name, rows in _most(licences)])
     if terms:
         yield "Rows by the terms of the models that wrote them; a row may be under several:\n"
-        told = [(f"`{name}`", f"{rows:,}", _said(name)) for name, rows in _most(terms)]
+        told = [(f"`{name}`", f"{rows:,}", said_of(name)) for name, rows in _most(terms)]
         yield table(("terms", "rows", "in short"), told)
     yield _NO_ADVICE
 
@@ -76,7 +76,8 @@ def _refused(rights: Clearance) -> Iterator[str]:
     yield table(("licence of the seed", "terms", "rows", "why not"), told)
 
 
-def _said(name: str) -> str:
+def said_of(name: str) -> str:
+    """Return terms in a sentence, with a link where there is one."""
     known = TERMS.get(licence_id(name))
     if known is not None:
         return f"{known.summary} [{known.title}]({known.link})" if known.link else known.summary
