@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolteacher.cli.terminal import console, count, emit, one_line
+from evolteacher.cli.terminal import count, emit, one_line
 from evolteacher.database import DATABASE
 from evolteacher.errors import LicenceRefused
 from evolteacher.licensing import LICENCES, TERMS, UNKNOWN
@@ -66,9 +66,9 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, width=None if console().is_terminal else 10_000)
+    table = Table(box=None, pad_edge=False)
     for head in heads:
-        table.add_column(head, no_wrap=not console().is_terminal)
+        table.add_column(head)
     for row in rows:
         table.add_row(*(Text(one_line(cell, 120)) for cell in row))
     return table
