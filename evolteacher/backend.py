@@ -89,6 +89,13 @@ class Backend(Component):
         """
         return None
 
+    def terms(self) -> str:
+        """Return under what its answers stand: the model's licence, or the name of a provider's terms; empty unknown.
+
+        ``terms`` of the recipe wins over it. docs/licences.md lists the names.
+        """
+        return ""
+
     def advice(self) -> str:
         """Return a better way to the same answers, for ``evolteacher plan`` to show; empty where there is none."""
         return ""

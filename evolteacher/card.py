@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from evolteacher import __version__
 from evolteacher.decontamination.certificate import Certificate
 from evolteacher.history import Summary
+from evolteacher.licencecard import hub_licence, licence_section
 from evolteacher.markdown import cell, fenced, table
+from evolteacher.messages import ROLES
 from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
+from evolteacher.rights import Clearance
 from evolteacher.yamlfile import dump
 
 
@@ -23,6 +26,7 @@ def dataset_card(
     data_file: str = "",
     plugins: Iterable[UsedPlugin] = (),
     certificate: Certificate | None = None,
+    rights: Clearance | None = None,
 ) -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
@@ -33,9 +37,13 @@ def dataset_card(
         data_file: the file beside the card that hubs are to read; the folder holds the same rows in several.
         plugins: those that took part, with their versions.
         certificate: of the decontamination; None where there was none.
+        rights: the rows by licence and terms, and what the recipe's licence says of them; None knows nothing.
     """
+    rights = rights or Clearance()
     tags = ["evol-instruct", "synthetic"]
     front: dict[str, Any] = {"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]}
+    if rights.licence and (not rights.refused or rights.despite):
+        front["license"] = hub_licence(rights.licence)
     if data_file:
         front["configs"] = [{"config_name": "default", "data_files": data_file}]
     parts = [f"---\n{dump(front)}---\n\n# {recipe.name}\n"]
@@ -90,35 +98,39 @@ def dataset_card(
     ]:
         parts.append("## Plugins\n")
         parts.append(table(("plugin", "version", "used here"), made))
-    parts.append("## Licence\n")
-    parts.append(_licence(summary.licences))
-    parts.append(f"## Recipe\n\n{fenced(dump(_public(recipe)), 'yaml')}")
+    parts += licence_section(rights)
+    parts.append(f"## Recipe\n\n{fenced(dump(public_recipe(recipe)), 'yaml')}")
     return "\n".join(parts)
 
 
-def _public(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe without the place of the seeds on this machine: cards are published."""
-    plain = recipe.to_plain()
+def public_recipe(recipe: Recipe) -> dict[str, Any]:
+    """Return the recipe without the places of this machine's files: cards are published."""
+    plain: dict[str, Any] = without_places(recipe.to_plain())
     del plain["train"]  # what is tuned on the dataset is no part of it
+    # In an order of their own: a run folder keeps what has no order of its own by name.
+    order = {name: place for place, name in enumerate(ROLES)}
+    for key in ("backends", "prices", "terms"):
+        plain[key] = dict(sorted(plain[key].items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     path = recipe.seeds.path
     plain["seeds"]["path"] = os.path.basename(path) if os.path.isabs(os.path.expanduser(path)) else path
     return plain
 
 
+def without_places(value: Any) -> Any:
+    """Return plain data whose texts that are paths of what is on this machine are the last names of these paths."""
+    if isinstance(value, dict):
+        return {key: without_places(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [without_places(each) for each in value]
+    if isinstance(value, str) and "\0" not in value and len(value) < 1024 and "\n" not in value:
+        whole = os.path.expanduser(value)
+        if os.path.isabs(whole) and os.path.exists(whole):
+            return os.path.basename(os.path.normpath(whole))
+    return value
+
+
 def _round(number: int) -> str:
     return "0 (seeds)" if number == 0 else str(number)
-
-
-def _licence(licences: Mapping[str, int]) -> str:
-    if not any(licences):
-        return (
-            "No licence of the seeds is known (rows name it, or `seeds.licence` in the recipe). What holds for them, "
-            "and the terms of the models above, hold for this dataset too: check both before you publish it.\n"
-        )
-    named = table(
-        ("licence of the seed", "seeds"), [(name or "unknown", f"{count:,}") for name, count in licences.items()]
-    )
-    return f"{named}\nThe terms of the models above hold too: check both before you publish this dataset.\n"
 
 
 def _count(number: int, one: str, many: str = "") -> str:

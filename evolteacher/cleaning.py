@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
-from evolteacher.dataset import chosen_format, row_of, write_rows
+from evolteacher.dataset import DatasetFormat, chosen_format, left_out, loses_rights, row_of, write_rows
 from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, read_benchmarks
 from evolteacher.decontamination.certificate import Certificate, ContaminationPair
 from evolteacher.decontamination.index import ContaminationIndex, ContaminationSettings
@@ -37,12 +37,14 @@ class DecontaminationReport:
         certificate: benchmarks, settings, and what was found.
         written: rows written; None where nothing was to be.
         ran: whether the benchmarks' tests were run, as far as there are any.
+        unlicensed: rows whose licence or terms were left out, for which the format has no place.
         read: what the source held.
     """
 
     certificate: Certificate
     written: int | None = None
     ran: bool = False
+    unlicensed: int = 0
     read: SeedReport = field(default_factory=SeedReport)
 
     @property
@@ -57,7 +59,7 @@ class DecontaminationReport:
             lines.append(f"{self.written:,} written")
         if not self.ran:
             lines.append("no answer was run on the benchmarks' tests (--run does that)")
-        return lines + self.read.notes()
+        return lines + left_out(self.unlicensed) + self.read.notes()
 
 
 def decontaminate(
@@ -139,13 +141,17 @@ async def adecontaminate(
             file = stack.enter_context(output(certificate))
             file.write(report.certificate.as_json().encode("utf-8"))
         if kind is not None:
-            kept = (
-                row_of(row, example)
-                for order, (row, example) in enumerate(reading.rows(SeedReport()))
-                if order not in search.pairs
-            )
-            report.written = write_rows(kept, out, kind)
+            report.written = write_rows(_kept(reading, search, report, kind), out, kind)
     return report
+
+
+def _kept(
+    reading: Reading, search: _Search, report: DecontaminationReport, kind: DatasetFormat
+) -> Iterator[Mapping[str, Any]]:
+    for order, (row, example) in enumerate(reading.rows(SeedReport())):
+        if order not in search.pairs:
+            report.unlicensed += loses_rights(example, kind)
+            yield row_of(row, example)
 
 
 class _Search:

@@ -47,12 +47,17 @@ PROVENANCE: dict[str, type] = {
     "evolve_model": str,
     "source": str,
     "licence": str,
+    "terms": str,
 }
 """The fields of a jsonl row and the columns of Parquet, in order.
 
 ``id`` and ``parent_id`` are hashes of the instruction's and its parent's text, ``lineage`` is the seed's id; ``model``
-wrote the output and ``evolve_model`` the instruction. What is not known, or does not apply to a seed, is null.
+wrote the output and ``evolve_model`` the instruction; ``licence`` is the seed's, ``terms`` those of the models that
+wrote the row (:attr:`Record.terms`). What is not known, or does not apply to a seed, is null.
 """
+
+WITH_RIGHTS: tuple[DatasetFormat, ...] = ("jsonl", "parquet")
+"""The formats that have a place for a row's licence and terms."""
 
 _ENDINGS: dict[str, DatasetFormat] = {".json": "evol", ".jsonl": "jsonl", ".parquet": "parquet"}
 
@@ -65,12 +70,14 @@ class ConvertReport:
         written: rows written.
         unanswered: rows without a response.
         kept_unanswered: whether those were written too, with an empty output.
+        unlicensed: rows whose licence or terms were left out, for which the format has no place.
         read: what the source held.
     """
 
     written: int = 0
     unanswered: int = 0
     kept_unanswered: bool = False
+    unlicensed: int = 0
     read: SeedReport = field(default_factory=SeedReport)
 
     def lines(self) -> list[str]:
@@ -79,7 +86,7 @@ class ConvertReport:
         if self.unanswered:
             fate = "written with an empty output" if self.kept_unanswered else "left out"
             lines.append(f"{counted(self.unanswered, 'row')} without a response {fate}")
-        return lines + self.read.notes()
+        return lines + left_out(self.unlicensed) + self.read.notes()
 
 
 @dataclass(slots=True)
@@ -90,12 +97,14 @@ class MergeReport:
         written: rows written.
         sources: the usable rows of each source, in the order given.
         duplicates: rows left out because an earlier one has the same instruction and response.
+        unlicensed: rows whose licence or terms were left out, for which the format has no place.
         read: what the sources held, together.
     """
 
     written: int = 0
     sources: list[tuple[str, int]] = field(default_factory=list)
     duplicates: int = 0
+    unlicensed: int = 0
     read: SeedReport = field(default_factory=SeedReport)
 
     def lines(self) -> list[str]:
@@ -104,7 +113,7 @@ class MergeReport:
         lines.append(f"{counted(self.read.rows, 'row')} read, {self.written:,} written")
         if self.duplicates:
             lines.append(f"{counted(self.duplicates, 'equal row')} left out")
-        return lines + self.read.notes()
+        return lines + left_out(self.unlicensed) + self.read.notes()
 
 
 def write_dataset(records: Iterable[Record], path: str | Path, format: str) -> int:
@@ -177,6 +186,7 @@ def convert(
             else:
                 answered += 1
             if example.response is not None or keep_unanswered:
+                report.unlicensed += loses_rights(example, kind)
                 yield row_of(row, example)
         if not answered + report.unanswered:
             no_rows(source, report.read)
@@ -236,6 +246,7 @@ def merge(
                         report.duplicates += 1
                         continue
                     seen.add(digest)
+                report.unlicensed += loses_rights(example, kind)
                 yield row_of(row, example)
             report.sources.append((source, usable))
 
@@ -299,6 +310,7 @@ def _of_record(record: Record) -> dict[str, Any]:
         "evolve_model": evolution.reply.model or None,
         "source": record.source or None,
         "licence": record.licence or None,
+        "terms": record.terms or None,
     }
 
 
@@ -318,12 +330,24 @@ def row_of(row: Row, example: Example) -> dict[str, Any]:
         "evolve_model": None,
         "source": row.where,
         "licence": example.licence or None,
+        "terms": example.terms or None,
     }
-    if isinstance(row.data, Mapping) and PROVENANCE.keys() <= row.data.keys():
-        carried = {name: row.data[name] for name in PROVENANCE if name not in ("instruction", "output", "id")}
+    if isinstance(row.data, Mapping) and PROVENANCE.keys() - {"terms"} <= row.data.keys():  # older rows have none
+        carried = {name: row.data.get(name) for name in PROVENANCE if name not in ("instruction", "output", "id")}
         if all(_fits(value, PROVENANCE[name]) for name, value in carried.items()):
             fields.update(carried)
     return fields
+
+
+def loses_rights(example: Example, format: DatasetFormat) -> bool:
+    """Whether a row names a licence or terms for which a format has no place."""
+    return format not in WITH_RIGHTS and bool(example.licence or example.terms)
+
+
+def left_out(rows: int) -> list[str]:
+    """Return what a report says of rows whose licence or terms were left out; nothing where there are none."""
+    where = " and ".join(WITH_RIGHTS)
+    return [f"licence or terms of {counted(rows, 'row')} left out: only {where} have a place for them"] if rows else []
 
 
 def _fits(value: Any, kind: type) -> bool:

@@ -296,7 +296,7 @@ class LineageRun:
         seed = self.seed
         return Record(
             attempt.evolution, attempt.response, attempt.reply, self.id, self.order, seed.source, seed.licence,
-            dict(attempt.scores),
+            dict(attempt.scores), seed.terms,
         )  # fmt: skip
 
     async def _pass(self, checks: tuple[Check, ...], subject: Subject, stage: Stage, attempt: Attempt) -> Subject:

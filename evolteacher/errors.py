@@ -6,8 +6,11 @@
     ├── UsageError                   exit code 2: the user can mend what was asked for
     │   ├── RecipeError              a recipe is wrong: file, line, what to do
     │   ├── SeedError                a seed file or one of its rows is wrong
+    │   ├── LicenceRefused           the recipe's licence does not allow all rows to be published
     │   └── MissingExtra             an optional dependency is not installed
     ├── RunError                     a run folder cannot be used, or the run could not finish
+    ├── HubError                     a dataset hub cannot be reached, or does not take what is pushed
+    │   └── NoSuchRepository         the hub has no such repository, or does not show it to this token
     ├── SandboxError                 the sandbox itself failed, not the code in it
     ├── PluginError                  a plugin failed to load, or broke its contract
     ├── BudgetExceeded               exit code 3: the budget is spent
@@ -36,7 +39,7 @@ import importlib.util
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from evolteacher.messages import RateLimits, Usage
@@ -64,6 +67,14 @@ class RecipeError(UsageError):
 
 class SeedError(UsageError):
     """A seed file is missing, empty or unreadable, or one of its rows is bad and the recipe says ``fail``."""
+
+
+class LicenceRefused(UsageError):
+    """The recipe's ``licence:`` does not allow what the dataset is made of; ``found`` says of which rows, as JSON."""
+
+    def __init__(self, message: str, found: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class MissingExtra(UsageError):
@@ -95,6 +106,14 @@ def _can_be_found(module: str) -> bool:
 
 class RunError(EvolteacherError):
     """A run folder cannot be used as asked (locked, another experiment, full disk), or work is left pending."""
+
+
+class HubError(EvolteacherError):
+    """A dataset hub cannot be reached, or does not take what is pushed to it."""
+
+
+class NoSuchRepository(HubError):
+    """The hub has no such repository or branch, or does not show it to this token."""
 
 
 class SandboxError(EvolteacherError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from evolteacher.messages import NO_REPLY, Reply, Usage
 from evolteacher.record import Evolution, Instruction, Lineage, Record, Seed, Stage, Step, Verdict
+from evolteacher.rights import Authors
 from evolteacher.store import REPLY, Store
 
 _TEXTS = """
@@ -17,9 +18,10 @@ SELECT s.round, s.ord, s.operator, s.depth, s.stage, s.filter, s.reason,
     coalesce(parent.child, seeds.text) AS parent, seeds.id, seeds.response, seeds.source, seeds.licence,
     e.outcome, e.text, e.finish_reason, e.model, e.prompt_tokens, e.completion_tokens, e.latency, e.cost,
     r.outcome, r.text, r.finish_reason, r.model, r.prompt_tokens, r.completion_tokens, r.latency, r.cost,
-    drops.filter, drops.reason, s.scores, s.response, s.repaired_by
+    drops.filter, drops.reason, s.scores, s.response, s.repaired_by, seed_terms.terms
 FROM steps s
 JOIN seeds ON seeds.ord = s.ord
+LEFT JOIN seed_terms ON seed_terms.ord = s.ord
 LEFT JOIN steps parent ON parent.ord = s.ord AND parent.round = s.parent_round AND s.parent_round > 0
 LEFT JOIN replies e ON e.id = s.evolve_reply
 LEFT JOIN replies r ON r.id = s.respond_reply
@@ -45,7 +47,7 @@ def _step(row: tuple[Any, ...]) -> Step:
     verdict = Verdict("dataset", row[29], row[30]) if row[29] is not None and not row[5] else Verdict(stage, *row[5:7])
     response = row[22] if row[21] == REPLY else (row[10] if round == 0 and row[21] is None else None)
     raw = evolved.text if evolution is None else ""
-    repair, repaired_by = row[32:]
+    repair, repaired_by = row[32:34]
     response, original = (response, None) if repair is None else (repair, response)
     return Step(
         operator,
@@ -70,24 +72,31 @@ def records(store: Store, round: int | None = None, *, dropped: bool = False) ->
         round: only this round's.
         dropped: whether those that a dataset filter dropped are included.
     """
+    authors = Authors(store)
+    texts = _TEXTS.replace("\nFROM steps s", f", {authors.column}\nFROM steps s", 1)
     query = (
-        f"{_TEXTS} WHERE s.filter = '' AND (? OR drops.filter IS NULL) {'AND s.round = ?' if round is not None else ''}"
+        f"{texts} WHERE s.filter = '' AND (? OR drops.filter IS NULL) {'AND s.round = ?' if round is not None else ''}"
     )
     values: tuple[Any, ...] = (dropped,) if round is None else (dropped, round)
     for row in store.query(f"{query} ORDER BY s.round, s.ord", values):
         step = _step(row)
         if step.evolution is not None and step.response is not None:
-            yield Record(step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12], step.scores)
+            yield Record(
+                step.evolution, step.response, step.reply, row[9].hex(), row[1], row[11], row[12], step.scores,
+                authors.terms(row[34], row[35]),
+            )  # fmt: skip
 
 
 def unanswered(store: Store) -> Iterator[Seed]:
     """Stream the seeds that evolved, or might have, and are no rows since they have no response, in seed order."""
     query = (
-        "SELECT seeds.text, seeds.source, seeds.licence FROM steps s JOIN seeds ON seeds.ord = s.ord WHERE s.round = 0 "
-        "AND s.filter = '' AND seeds.response IS NULL AND s.respond_reply IS NULL ORDER BY s.ord"
+        "SELECT seeds.text, seeds.source, seeds.licence, coalesce(seed_terms.terms, '') "
+        "FROM steps s JOIN seeds ON seeds.ord = s.ord "
+        "LEFT JOIN seed_terms ON seed_terms.ord = s.ord WHERE s.round = 0 AND s.filter = '' "
+        "AND seeds.response IS NULL AND s.respond_reply IS NULL ORDER BY s.ord"
     )
-    for text, source, licence in store.query(query):
-        yield Seed(Instruction(text), None, source, licence)
+    for text, source, licence, terms in store.query(query):
+        yield Seed(Instruction(text), None, source, licence, terms)
 
 
 def rejected(
@@ -126,13 +135,15 @@ def rejections(store: Store) -> dict[str, dict[int, int]]:
 
 def lineage(store: Store, order: int) -> Lineage:
     """Return one lineage with every step, kept or rejected."""
-    text, response, source, licence = store.query(
-        "SELECT text, response, source, licence FROM seeds WHERE ord = ?", (order,)
+    text, *rest = store.query(
+        "SELECT text, response, source, licence, coalesce(terms, '') FROM seeds "
+        "LEFT JOIN seed_terms ON seed_terms.ord = seeds.ord WHERE seeds.ord = ?",
+        (order,),
     ).fetchone()
     steps = tuple(_step(row) for row in store.query(f"{_TEXTS} WHERE s.ord = ? ORDER BY s.round", (order,)))
     found = store.query("SELECT pending FROM lineages WHERE ord = ?", (order,)).fetchone()
     pending = "not started" if found is None else str(found[0])
-    return Lineage(Seed(Instruction(text), response, source, licence), order, steps, pending)
+    return Lineage(Seed(Instruction(text), *rest), order, steps, pending)
 
 
 @dataclass(frozen=True)
@@ -148,7 +159,6 @@ class Summary:
         filters: (stage, filter) -> rejections; dataset filters have the stage ``dataset``.
         operators: operator -> (tried, kept).
         calls: outcomes stored, by backend key and model -> (calls, prompt tokens, completion tokens).
-        licences: licence -> seeds; the empty one for those of which none is known.
         forked: outcomes that were taken from another run.
         latency: seconds that backends took for all calls together.
         cost: US dollars paid by this folder, None where no price is known.
@@ -170,7 +180,6 @@ class Summary:
     filters: dict[tuple[str, str], int]
     operators: dict[str, tuple[int, int]]
     calls: dict[tuple[str, str], tuple[int, int, int]] = field(default_factory=dict)
-    licences: dict[str, int] = field(default_factory=dict)
     forked: int = 0
     latency: float = 0.0
     cost: float | None = None
@@ -244,7 +253,6 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         filters={(row[0], row[1]): row[2] for row in filters},
         operators={row[0]: (row[1], row[2]) for row in operators},
         calls={(row[0], row[1]): (row[2], row[3], row[4]) for row in calls},
-        licences=dict(one("SELECT licence, count(*) FROM seeds GROUP BY licence ORDER BY 2 DESC, 1").fetchall()),
         forked=forked[0],
         latency=paid[0],
         cost=paid[1],

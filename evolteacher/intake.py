@@ -46,7 +46,9 @@ def _seeds(recipe: Recipe, source: str, catalog: Catalog, report: SeedReport) ->
         on_bad_row=section.on_bad_row,
         report=report,
     )
-    licensed = (seed if seed.licence else replace(seed, licence=section.licence) for seed in seeds)
+    licensed = (
+        replace(seed, licence=seed.licence or section.licence, terms=seed.terms or section.terms) for seed in seeds
+    )
     if recipe.material == "snippet":  # whatever stands beside a snippet answers no task
         licensed = (replace(seed, response=None) for seed in licensed)
     return islice(licensed, section.limit)

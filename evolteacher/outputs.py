@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from evolteacher import __version__
 from evolteacher.card import dataset_card
@@ -12,11 +13,13 @@ from evolteacher.catalog import Catalog
 from evolteacher.certifying import certificate_of
 from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.decontamination import certificate as certificates
+from evolteacher.decontamination.certificate import Certificate
 from evolteacher.errors import MissingExtra
 from evolteacher.history import records, summarise
 from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
 from evolteacher.recipe import Recipe
+from evolteacher.rights import clearance
 from evolteacher.store import Store
 from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
@@ -83,15 +86,30 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         else:
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)
-    data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
-    summary, plugins = summarise(store), stored_plugins(store)
     _write_prepared(store, folder, recipe)
     certificate = certificate_of(store, recipe)
     if certificate is None:
         (folder / certificates.FILE).unlink(missing_ok=True)  # of before a rejudge left the filter out
     else:
         _write(folder / certificates.FILE, certificate.as_json())
-    card = dataset_card(recipe, summary, partial=partial, data_file=data_file, plugins=plugins, certificate=certificate)
+    write_card(store, folder, recipe, partial, certificate)
+
+
+def write_card(store: Store, folder: Path, recipe: Recipe, partial: str, certificate: Certificate | None) -> None:
+    """Write the dataset's card beside what the folder holds of it.
+
+    Args:
+        store: the run's.
+        folder: with the dataset's files.
+        recipe: the experiment.
+        partial: why the dataset is not the whole one; empty when it is.
+        certificate: of the decontamination.
+    """
+    data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
+    summary, plugins, rights = summarise(store), stored_plugins(store), clearance(store, recipe.licence)
+    card = dataset_card(
+        recipe, summary, partial=partial, data_file=data_file, plugins=plugins, certificate=certificate, rights=rights
+    )
     _write(folder / CARD, card)
 
 
@@ -105,11 +123,18 @@ def _write_prepared(store: Store, folder: Path, recipe: Recipe) -> None:
         _write(folder / PREPARED_OPERATORS, comments + dump({"operators": [use for use, _ in found]}))
 
 
-def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog) -> None:
-    """Write the recipe with every default spelt out, and the versions of the plugins that it uses."""
+def lock_recipe(folder: Path, recipe: Recipe, catalog: Catalog, plain: dict[str, Any] | None = None) -> None:
+    """Write the recipe with every default spelt out, and the versions of the plugins that it uses.
+
+    Args:
+        folder: where to.
+        recipe: which.
+        catalog: what is installed.
+        plain: the recipe as it is to be written; with the places of this machine's files when None.
+    """
     head = [f"Written by evolteacher {__version__}. The recipe uses these plugins:"]
     head += [f"  {plugin}: {', '.join(plugin.components)}" for plugin in used_plugins(recipe, catalog)]
-    _write(folder / LOCKED_RECIPE, "".join(f"# {line}\n" for line in head) + dump(recipe.to_plain()))
+    _write(folder / LOCKED_RECIPE, "".join(f"# {line}\n" for line in head) + dump(plain or recipe.to_plain()))
 
 
 def _write(path: Path, text: str) -> None:

@@ -55,9 +55,10 @@ def _from_here(source: str) -> str:
 
 
 def _forget_licence(data: Any) -> None:
-    """Drop the licence that the recipe's own seeds have: other seeds are not under it."""
+    """Drop the licence and terms that the recipe's own seeds have: other seeds are not under them."""
     if isinstance(data, dict) and isinstance(data.get("seeds"), dict):
         data["seeds"].pop("licence", None)
+        data["seeds"].pop("terms", None)
 
 
 def apply_backend(located: Located, text: str, catalog: Catalog) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -10,14 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PrivateAttr, SkipValidation, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, SkipValidation, ValidationError, field_validator
 
 from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
 from evolteacher.catalog import Catalog
-from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
+from evolteacher.errors import RecipeError, did_you_mean
 from evolteacher.evalsection import Evaluate, check_evaluate
-from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, TextFilter
+from evolteacher.filter import DatasetFilter, Filter
+from evolteacher.licensing import known_source
 from evolteacher.limits import Limits
 from evolteacher.material import check_material
 from evolteacher.messages import ROLES, Role
@@ -25,8 +25,9 @@ from evolteacher.money import Budget, Price
 from evolteacher.operator import Operator
 from evolteacher.overrides import apply_backend, apply_set
 from evolteacher.problems import Problems, shown
-from evolteacher.record import SEED_OPERATOR, Material
-from evolteacher.sections import SamplingSection, Section, Seeds
+from evolteacher.recipesense import check_sense
+from evolteacher.record import Material
+from evolteacher.sections import Licence, SamplingSection, Section, Seeds, read_licence
 from evolteacher.seeds import SeedReader
 from evolteacher.trainsection import Train, check_train, only_trains, read_train
 from evolteacher.use import Use, UseReader, is_label
@@ -68,6 +69,13 @@ class Recipe(Section):
     limits: Limits = Limits()
     prices: dict[str, Price] = Field(
         default_factory=dict, description="By key of `backends`, for a million tokens; wins over what a backend knows."
+    )
+    terms: dict[str, str] = Field(
+        default_factory=dict,
+        description="By key of `backends`: under what its answers stand, a licence or a name of docs/licences.md.",
+    )
+    licence: Annotated[Licence | None, BeforeValidator(read_licence, json_schema_input_type=str | Licence | None)] = (
+        Field(None, description="What the dataset is to be published under.")
     )
     budget: Budget | None = Field(None, description="What the run folder may cost in all; at the limit the run stops.")
     synchronous: Literal["normal", "full"] = Field(
@@ -163,7 +171,7 @@ class Recipe(Section):
         except ValidationError as error:
             problems.add_invalid((), error, cls, "a recipe", located.data)
             recipe = None
-        _check_sense(data, recipe, problems)
+        check_sense(data, recipe, problems)
         if recipe is not None and recipe.train is not None:
             check_train(recipe.train, problems)
         if recipe is not None and recipe.evaluate is not None:
@@ -248,9 +256,13 @@ class Recipe(Section):
             "seeds",
             "train",
             "evaluate",
+            "terms",
+            "licence",
         }
         plain = {key: value for key, value in self.to_plain(with_free=False).items() if key not in free}
         plain["seeds"] = {"answer": self.seeds.answer, "licence": self.seeds.licence}
+        if self.seeds.terms:
+            plain["seeds"]["terms"] = self.seeds.terms
         if self.material != "task":  # left out otherwise, as in folders of before there were snippets
             plain["seeds"]["material"] = self.material
         plain["sampling"] = {role: asdict(self.sampling.of(role)) for role in ROLES}
@@ -285,10 +297,14 @@ def _known(problems: Problems) -> dict[str, Any]:
 
 
 def _seeds(section: Any, reader: UseReader) -> Any:
-    """Read the seed reader of the section; the rest is left to its model. A text alone is the path."""
+    """Read the seed reader of the section, and fill in the licence of a well-known source; a text is the path."""
     if isinstance(section, str):
-        return {"path": section}
-    if not isinstance(section, dict) or section.get("reader") is None:
+        section = {"path": section}
+    if not isinstance(section, dict):
+        return section
+    known = known_source(path) if isinstance(path := section.get("path"), str) else None
+    section = ({"licence": known.licence, "terms": known.terms} if known is not None else {}) | section
+    if section.get("reader") is None:
         return section
     return {**section, "reader": reader.one(section["reader"], SeedReader, ("seeds", "reader"))}
 
@@ -322,78 +338,6 @@ def _backends(specs: Any, reader: UseReader, problems: Problems) -> tuple[dict[s
             problems.add(("backends", circle[0]), f"{names} name each other; one must be a backend")
         keys[name] = seen[-1]
     return uses, keys
-
-
-def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Problems) -> None:
-    operators: tuple[Use[Operator], ...] = data["operators"]
-    if not problems.located.data.get("operators"):
-        problems.add(("operators",), "at least one operator is needed; `evolteacher plugins` lists them")
-    if operators and not any(use.weight for use in operators):
-        problems.add(("operators",), "every operator has weight 0; at least one must be above 0")
-    if recipe is not None and recipe.choose == "uniform" and any(use.weight != 1 for use in operators):
-        problems.add(("choose",), "'uniform' ignores the weights that are given; write 'choose: weights'")
-    drawn = sum(use.weight > 0 for use in operators)
-    if recipe is not None and isinstance(recipe.choose, ByBandit) and recipe.choose.bandit.least * drawn > 1:
-        message = f"{drawn} operators cannot each have that share; {1 / drawn:.3g} is the most"
-        problems.add(("choose", "bandit", "least"), message)
-    if recipe is not None and isinstance(recipe.choose, ByBandit) and recipe.choose.bandit.gain is not None:
-        _check_gain(recipe.choose.bandit.gain, data["filters"], problems)
-    labels = [(kind, use.label) for kind in ("operators", "filters", "dataset_filters") for use in data[kind]]
-    for kind, label in labels:
-        taken = (SEED_OPERATOR,) if kind == "operators" else (*CALL_ERRORS, "unreadable")
-        if label in taken:
-            problems.add((kind,), f"'{label}' has a meaning of its own in records; give it another name with 'as:'")
-        if kind == "dataset_filters" and ("filters", label) in labels:
-            problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
-    _check_scores(data, problems)
-    _check_backend_names(data, problems)
-    if recipe is not None:
-        _check_keys(recipe, problems)
-
-
-def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems) -> None:
-    """Find a judge that a bandit goes by and that scores no instruction of this recipe."""
-    able = [use.label for use in filters if isinstance(use.component, InstructionFilter | TextFilter)]
-    if label not in able:
-        problems.add(
-            ("choose", "bandit", "gain"),
-            f"no filter here that judges instructions is called '{label}'.{did_you_mean(label, able)}",
-        )
-
-
-def _check_scores(data: Mapping[str, Any], problems: Problems) -> None:
-    """Find scores that a dataset filter reads and that no filter of this recipe gives."""
-    labels = [use.label for use in data["filters"]]
-    judges = [use.label for use in data["filters"] if use.component.asks()]
-    for use in data["dataset_filters"]:
-        for label in [score.removesuffix(":response") for score in use.component.scored_by()]:
-            if label not in labels:
-                message = (
-                    f"'{use.label}' reads the score of '{label}', and no filter here is called so: list that judge "
-                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, judges)}"
-                )
-                problems.add(("dataset_filters",), message)
-
-
-def _check_keys(recipe: Recipe, problems: Problems) -> None:
-    """Find prices and limits of backends that there are not."""
-    for path, given in ((("prices",), recipe.prices), (("limits", "backends"), recipe.limits.backends)):
-        for name in given:
-            if name not in recipe.backend_keys:
-                message = f"no backend is called '{name}'.{did_you_mean(name, recipe.backend_keys)}"
-                problems.add((*path, name), message)
-
-
-def _check_backend_names(data: Mapping[str, Any], problems: Problems) -> None:
-    """Find a misspelt role: a backend that nothing names, called nearly like a role."""
-    specs = problems.located.data.get("backends")
-    named = {use.backend for kind in ("operators", "filters") for use in data[kind]}
-    for name in data["backend_keys"]:
-        if name in ROLES or name in named or name in (list(specs.values()) if isinstance(specs, dict) else ()):
-            continue
-        if near := difflib.get_close_matches(name, ROLES, n=1):
-            message = f"no role is called '{name}', and no component names it. Did you mean '{near[0]}'?"
-            problems.add(("backends", name), message)
 
 
 def shown_path(path: Path) -> str:

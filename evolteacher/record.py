@@ -62,12 +62,14 @@ class Seed:
         response: the source's own answer; None where it has none.
         source: where it was read: ``file:line`` or the like.
         licence: of the source row, where known.
+        terms: under which a model wrote the row, where known; see :attr:`Record.terms`.
     """
 
     instruction: Instruction
     response: str | None = None
     source: str = ""
     licence: str = ""
+    terms: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,8 @@ class Record:
         licence: of the seed's row, where known.
         scores: what filters gave: the filter's label -> score; ``<label>:response`` for a filter of any text or reply
             where it looked at the response. A row filter is shown what the instruction scored.
+        terms: names of the terms, or licences, of the models that wrote it, joined by commas, ``unknown`` among them;
+            empty where no model did. Filled in when rows are written: filters see the seed's alone.
     """
 
     evolution: Evolution
@@ -165,6 +169,7 @@ class Record:
     source: str = ""
     licence: str = ""
     scores: Mapping[str, float] = field(default_factory=dict, hash=False)
+    terms: str = ""
 
     @property
     def instruction(self) -> Instruction:
@@ -246,6 +251,7 @@ class Lineage:
                 source=self.seed.source,
                 licence=self.seed.licence,
                 scores=step.scores,
+                terms=self.seed.terms,
             )
             for step in self.steps
             if step.verdict.kept and step.evolution is not None and step.response is not None

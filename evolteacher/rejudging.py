@@ -35,6 +35,7 @@ from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
 from evolteacher.requirements import check_requirements
 from evolteacher.rest import ClosedAnswerer, ClosedGate, Rest
+from evolteacher.rights import note_rights
 from evolteacher.runner import differences, drop_rows, unfinished, why_pending
 from evolteacher.store import Store
 
@@ -164,6 +165,7 @@ async def _replay(store: Store, folder: Path, recipe: Recipe, differs: tuple[str
     snapshot(store, "before")
     store.set_meta("experiment", recipe.experiment())
     store.set_meta("recipe", recipe.to_plain())
+    note_rights(store, recipe)
     rest = Rest(recipe, store)
     gate = ClosedGate(recipe, store, progress, rest)
     samplings = {role: recipe.sampling.of(role) for role in ROLES}

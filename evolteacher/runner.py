@@ -34,6 +34,7 @@ from evolteacher.progress import Progress
 from evolteacher.provenance import note_plugins
 from evolteacher.recipe import Recipe
 from evolteacher.requirements import cautions, check_requirements
+from evolteacher.rights import note_rights, seeds_not_allowed
 from evolteacher.selecting import selected
 from evolteacher.store import Store
 from evolteacher.writing import make_folder
@@ -167,6 +168,9 @@ class Run:
                 self.note(f"seeds: {line}")
             store.set_meta("experiment", self.recipe.experiment())
             store.set_meta("recipe", self.recipe.to_plain())
+            note_rights(store, self.recipe)
+            for line in [] if begun else seeds_not_allowed(self.recipe, store.seed_licences()):
+                self.note(f"licence: {line}")
             for line in note_plugins(store, self.recipe, self.catalog):
                 self.note(line)
             lock_recipe(self.folder, self.recipe, self.catalog)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator
 
+from evolteacher.licensing import LICENCES, TERMS, licence_id
 from evolteacher.messages import Role, Sampling
 from evolteacher.record import Material
 from evolteacher.seeds import SeedReader
@@ -28,7 +31,10 @@ class Seeds(Section):
     format: Format = Field("auto", description="The shape of a row; auto recognises each by itself.")
     instruction: str | None = Field(None, description="Name of the column that holds the instruction.")
     response: str | None = Field(None, description="Name of the column that holds the response.")
-    licence: str = Field("", description="Of the rows that name none, such as `cc-by-4.0`.")
+    licence: str = Field("", description="Of the rows that name none, such as `cc-by-4.0`; filled in where known.")
+    terms: str = Field(
+        "", description="Whose terms hold for rows that a model wrote and that name none; filled in where known."
+    )
     material: Material | None = Field(
         None,
         description="What a row is: task, or snippet, code that a task is made of; what the reader gives by default.",
@@ -49,6 +55,32 @@ class Seeds(Section):
         except RuntimeError:
             raise ValueError(f"there is no home folder '{Path(path).parts[0]}'") from None
         return path
+
+
+class Licence(Section):
+    """What the dataset is to be published under."""
+
+    id: str = Field(description="An SPDX identifier, or another that dataset hubs know.")
+    unknown: Literal["refuse", "allow"] = Field(
+        "refuse", description="Whether rows may go along of whose licence or terms nothing is known."
+    )
+
+    @field_validator("id")
+    @classmethod
+    def _check_id(cls, text: str) -> str:
+        """Take any identifier but one that is nearly a known one; one spelling for each that is known."""
+        name = licence_id(text)
+        if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,63}", name):
+            raise ValueError("one licence's identifier is needed, such as cc-by-4.0; `other` is one of your own")
+        near = difflib.get_close_matches(name, LICENCES, n=1, cutoff=0.85)
+        if name not in LICENCES and name not in TERMS and near:
+            raise ValueError(f"no licence is known as '{name}'. Did you mean '{near[0]}'?")
+        return name
+
+
+def read_licence(value: Any) -> Any:
+    """Return what ``licence`` means where a text stands for its identifier."""
+    return {"id": value} if isinstance(value, str) else value
 
 
 class SamplingChange(Section):

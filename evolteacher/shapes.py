@@ -19,6 +19,7 @@ The response may be called ``output``, ``response``, ``completion`` or ``answer`
 
 from __future__ import annotations
 
+import re
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -39,6 +40,9 @@ RESPONSE_FIELDS = ("output", "response", "completion", "answer")
 LICENCE_FIELDS = ("licence", "license")
 CONVERSATION_FIELDS = ("conversations", "conversation")
 
+_TERMS = re.compile(r"[\w.+-]{1,64}(, ?[\w.+-]{1,64}){0,15}")
+"""Names, and not the legal text that some datasets have in a column called so."""
+
 _USERS = frozenset({"user", "human", "prompter"})
 _ASSISTANTS = frozenset({"assistant", "gpt", "chatgpt", "bot", "model", "bing", "bard"})
 
@@ -54,6 +58,7 @@ class Example:
         instruction: the task; never blank.
         response: its answer; None where the row has none or a blank one.
         licence: of the row, where it names one.
+        terms: under which a model wrote the row, where it names them, as evolteacher's own rows do.
         left_out: messages of a conversation that are neither: system messages, and all turns after the first pair.
     """
 
@@ -61,6 +66,7 @@ class Example:
     response: str | None = None
     licence: str = ""
     left_out: int = 0
+    terms: str = ""
 
 
 def reader(format: Format = "auto", *, instruction: str | None = None, response: str | None = None) -> Reader:
@@ -262,7 +268,9 @@ def _example(task: str, answer: str | None, fields: Fields, *, left_out: int = 0
         raise SeedError("the instruction is empty")
     licences = (fields.get(name) for name in LICENCE_FIELDS)
     licence = next((text.strip() for text in licences if isinstance(text, str)), "")
-    return Example(task, answer if answer and not answer.isspace() else None, licence, left_out)
+    terms = fields.get("terms")
+    named = terms if isinstance(terms, str) and _TERMS.fullmatch(terms) else ""
+    return Example(task, answer if answer and not answer.isspace() else None, licence, left_out, named)
 
 
 def _required(fields: Fields, name: str) -> str:

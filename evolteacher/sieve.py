@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
-from evolteacher.dataset import DatasetFormat, chosen_format, row_of, write_rows
+from evolteacher.dataset import DatasetFormat, chosen_format, left_out, loses_rights, row_of, write_rows
 from evolteacher.errors import RecipeError, UsageError
 from evolteacher.filter import DatasetFilter, Filter, ResponseFilter
 from evolteacher.messages import NO_REPLY
@@ -36,18 +36,20 @@ class PruneReport:
     Attributes:
         written: rows written.
         rejected: filter's label -> rows that it rejected.
+        unlicensed: rows whose licence or terms were left out, for which the format has no place.
         read: what the source held.
     """
 
     written: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    unlicensed: int = 0
     read: SeedReport = field(default_factory=SeedReport)
 
     def lines(self) -> list[str]:
         """Return the report in words, a fact a line."""
         lines = [f"{counted(self.read.rows, 'row')} read, {self.written:,} written"]
         lines += [f"{label}: {counted(number, 'row')} rejected" for label, number in self.rejected.items()]
-        return lines + self.read.notes()
+        return lines + left_out(self.unlicensed) + self.read.notes()
 
 
 def prune(
@@ -169,7 +171,7 @@ class _Sieve:
         with ExitStack() as stack:
             if rejects is not None:
                 write_lines(self._rejects(), stack.enter_context(output(rejects)))
-            report.written = write_rows(self._kept(report.read), out, kind)
+            report.written = write_rows(self._kept(report, kind), out, kind)
         report.rejected.update(label for label, _ in self._rejected.values())
         return report
 
@@ -199,12 +201,13 @@ class _Sieve:
                 return label, clean_text(found.reason)[0]
         return None
 
-    def _kept(self, report: SeedReport) -> Iterator[Mapping[str, Any]]:
-        for order, (row, example) in enumerate(self._reading.rows(report)):
+    def _kept(self, report: PruneReport, kind: DatasetFormat) -> Iterator[Mapping[str, Any]]:
+        for order, (row, example) in enumerate(self._reading.rows(report.read)):
             if order not in self._rejected:
+                report.unlicensed += loses_rights(example, kind)
                 yield row_of(row, example)
-        if report.rows == report.bad:
-            no_rows(self._reading.source, report)
+        if report.read.rows == report.read.bad:
+            no_rows(self._reading.source, report.read)
 
     def _rejects(self) -> Iterator[Mapping[str, Any]]:
         for order, (row, example) in enumerate(self._reading.rows(SeedReport())):
@@ -233,7 +236,7 @@ def _record(order: int, row: Row, example: Example, seen: Counter[str]) -> Recor
     given = row.data.get("scores") if isinstance(row.data, Mapping) else None
     return Record(
         made, example.response or "", lineage=lineage, order=order, source=row.where, licence=example.licence,
-        scores=_scores(given),
+        scores=_scores(given), terms=example.terms,
     )  # fmt: skip
 
 

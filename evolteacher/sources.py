@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NoReturn
 
@@ -238,7 +238,7 @@ def read_seeds(
             seen.add(digest)
             report.seeds += 1
             report.answered += example.response is not None
-            yield Seed(task, example.response, row.where, example.licence)
+            yield Seed(task, example.response, row.where, example.licence, example.terms)
     if not seen:
         no_rows(source, report)
 
@@ -273,4 +273,4 @@ def _clean(example: Example, report: SeedReport) -> Example:
     if not damaged:
         return example
     report.surrogates += damaged
-    return Example(task, answer or None, licence, example.left_out)
+    return replace(example, instruction=task, response=answer or None, licence=licence)

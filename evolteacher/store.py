@@ -118,11 +118,13 @@ class Store(Database):
 
     def add_seeds(self, first: int, seeds: Iterable[Seed]) -> None:
         """Append seeds in one transaction, from place ``first`` on."""
+        placed = list(enumerate(seeds, first))
         rows = (
-            (first + n, bytes.fromhex(s.instruction.id), s.instruction.text, s.response, s.source, s.licence)
-            for n, s in enumerate(seeds)
+            (n, bytes.fromhex(s.instruction.id), s.instruction.text, s.response, s.source, s.licence) for n, s in placed
         )
+        terms = ((n, s.terms) for n, s in placed if s.terms)
         with self.transaction():
+            self._db.executemany("INSERT INTO seed_terms VALUES (?, ?)", terms)
             self._db.executemany("INSERT INTO seeds VALUES (?, ?, ?, ?, ?, ?)", rows)
 
     def seed_count(self) -> int:
@@ -142,14 +144,25 @@ class Store(Database):
         """Stream (place, seed) in order, reading ``chunk`` at a time."""
         last = -1
         end = limit if limit is not None else 2**62
-        query = "SELECT ord, text, response, source, licence FROM seeds WHERE ord > ? AND ord < ? ORDER BY ord LIMIT ?"
+        query = (
+            "SELECT seeds.ord, text, response, source, licence, coalesce(terms, '') FROM seeds "
+            "LEFT JOIN seed_terms ON seed_terms.ord = seeds.ord "
+            "WHERE seeds.ord > ? AND seeds.ord < ? ORDER BY seeds.ord LIMIT ?"
+        )
         while True:
             rows = self._db.execute(query, (last, end, chunk)).fetchall()
-            for order, text, response, source, licence in rows:
-                yield order, Seed(Instruction(text), response, source, licence)
+            for order, text, *rest in rows:
+                yield order, Seed(Instruction(text), *rest)
             if len(rows) < chunk:
                 return
             last = rows[-1][0]
+
+    def seed_licences(self) -> list[tuple[str, str, int]]:
+        """Return (licence, terms, seeds), most first; empty texts where none are known."""
+        return self._db.execute(
+            "SELECT licence, coalesce(terms, ''), count(*) FROM seeds LEFT JOIN seed_terms "
+            "ON seed_terms.ord = seeds.ord GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"
+        ).fetchall()
 
     def find_lineage(self, prefix: str) -> list[tuple[int, str]]:
         """Return (place, id) of the lineages whose id begins with some hexadecimal digits, or of that place."""

@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITH
 CREATE TABLE IF NOT EXISTS seeds (
     ord INTEGER PRIMARY KEY, id BLOB NOT NULL, text TEXT NOT NULL, response TEXT,
     source TEXT NOT NULL, licence TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS seed_terms (ord INTEGER PRIMARY KEY, terms TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS replies (
     id INTEGER PRIMARY KEY, lineage BLOB NOT NULL, round INTEGER NOT NULL, step TEXT NOT NULL, nth TEXT NOT NULL,
     fingerprint BLOB NOT NULL, outcome TEXT NOT NULL, text TEXT NOT NULL, finish_reason TEXT NOT NULL,
@@ -59,6 +60,7 @@ STEPS_BEFORE = {
 """Version -> what shows the steps of a file of it, opened read-only, as if it were up to date."""
 
 TABLES_SINCE = {
+    "seed_terms": "CREATE TEMP TABLE seed_terms (ord INTEGER PRIMARY KEY, terms TEXT)",
     "charges": "CREATE TEMP TABLE charges "
     "(id INTEGER, backend TEXT, slot TEXT, tokens INTEGER, usd REAL, why TEXT, at REAL)",
     "results": "CREATE TEMP TABLE results (id INTEGER, lineage BLOB, round INTEGER, step TEXT, fingerprint BLOB, "

@@ -10,18 +10,20 @@ from kit import CATALOG, SMALLEST, recipe
 from evolteacher.card import dataset_card
 from evolteacher.history import Summary
 from evolteacher.recipe import Recipe
+from evolteacher.rights import Clearance, RefusedRows
 from evolteacher.yamlfile import parse
 
 SUMMARY = Summary(
     seeds=1200, answered=3, lineages=1200, kept={0: 3, 1: 1100, 2: 1}, rejected={1: 100},
     filters={("instruction", "plain"): 90, ("evolve", "refused"): 10}, operators={"translate": (1200, 1100)},
-    calls={("evolve", "big|model"): (2300, 1000, 500), ("judge", ""): (1, 2, 3)}, licences={"": 1, "mit": 1199},
+    calls={("evolve", "big|model"): (2300, 1000, 500), ("judge", ""): (1, 2, 3)}
 )  # fmt: skip
+RIGHTS = Clearance("", {("mit", "openai"): 1103, ("", ""): 1})
 EMPTY = Summary(seeds=1, answered=0, lineages=0, kept={}, rejected={}, filters={}, operators={})
 
 
 def test_it_says_what_is_in_the_dataset(tmp_path):
-    card = dataset_card(recipe("rounds: 2\ndescription: For trying.\n", tmp_path), SUMMARY)
+    card = dataset_card(recipe("rounds: 2\ndescription: For trying.\n", tmp_path), SUMMARY, rights=RIGHTS)
     assert card.startswith("---\npretty_name: small\n")
     for line in (
         "# small", "For trying.",
@@ -29,7 +31,7 @@ def test_it_says_what_is_in_the_dataset(tmp_path):
         "| 0 (seeds) | 3 | 0 |", "| 1 | 1,100 | 100 |", "| 2 | 1 | 0 |",
         "| `plain` | instruction | 90 |", "| `refused` | evolve | 10 |", "| `translate` | 1,200 | 1,100 |",
         "| `evolve` | big\\|model | 2,300 | 1,000 | 500 |", "| `judge` | ? | 1 | 2 | 3 |",
-        "| unknown | 1 |", "| mit | 1,199 |",
+        "| unknown | 1 |", "| mit | 1,103 |", "| `openai` | 1,103 | Understood to forbid",
     ):  # fmt: skip
         assert line in card
     assert "Partial" not in card
@@ -70,14 +72,15 @@ def test_the_recipe_in_it_loads_again_and_tells_no_path_of_this_machine(tmp_path
 
 @pytest.mark.parametrize("odd", ["a|b", "a\nb", "a\r\nb", "a\\|b", "<script>", "a\tb", "é😀"])
 def test_a_table_keeps_its_form_whatever_a_source_says(odd, tmp_path):
-    summary = Summary(**{**vars(EMPTY), "licences": {odd: 1}, "calls": {("evolve", odd): (1, 1, 1)}})
-    card = dataset_card(recipe("", tmp_path), summary)
+    summary = Summary(**{**vars(EMPTY), "calls": {("evolve", odd): (1, 1, 1)}})
+    rights = Clearance("mit", {(odd, odd): 1}, (RefusedRows(odd, odd, 1, odd),), odd)
+    card = dataset_card(recipe("", tmp_path), summary, rights=rights)
     rows = [line for line in card.splitlines() if line.startswith("|")]
     tables = re.split(r"\n\n", card)
     for table in tables:
         widths = {len(re.findall(r"(?<!\\)(?:\\\\)*\|", line)) for line in table.splitlines() if line.startswith("|")}
         assert len(widths) <= 1
-    assert len(rows) == 14
+    assert len(rows) == 20
     assert "<script" not in card
 
 

@@ -100,6 +100,7 @@ def test_the_bytes_of_each_json_format(tmp_path):
                 "evolve_model": None,
                 "source": "s.jsonl:1",
                 "licence": "MIT",
+                "terms": None,
             },
             {
                 "instruction": "sort é fast",
@@ -114,6 +115,7 @@ def test_the_bytes_of_each_json_format(tmp_path):
                 "evolve_model": "evolver",
                 "source": "s.jsonl:1",
                 "licence": None,
+                "terms": None,
             },
         ],
     }

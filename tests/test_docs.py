@@ -42,6 +42,8 @@ PAGES = (
     "docs/from-evol-teacher.md",
     "docs/index.md",
     "docs/model-tuner.md",
+    "docs/hub.md",
+    "docs/licences.md",
     "docs/operators.md",
     "docs/plugin-author.md",
     "docs/plugins.md",
@@ -158,6 +160,8 @@ class Story:
         ("docs/dataset-maker.md", 7),
         ("docs/decontamination.md", 4),
         ("docs/from-evol-teacher.md", 1),
+        ("docs/hub.md", 1),
+        ("docs/licences.md", 4),
         ("docs/operators.md", 6),
         ("docs/plugin-author.md", 7),
         ("docs/plugins.md", 14),
@@ -344,7 +348,7 @@ class TestPlugins:
     def test_every_method_of_a_backend_is_described(self):
         methods = [name for name in vars(et.Backend) if not name.startswith("_")]
         methods = [name for name in methods if callable(getattr(et.Backend, name)) or name.startswith("most_")]
-        assert len(methods) == 15
+        assert len(methods) == 16
         assert [name for name in methods if not re.search(rf"`{name}(\(.*?\))?`", read("docs/plugins.md"))] == []
 
     def test_every_name_for_backends_is_described(self):

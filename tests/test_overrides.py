@@ -227,3 +227,11 @@ def test_other_seeds_are_not_under_the_recipes_licence():
     other = Recipe.load("evol-teacher", set=["seeds.path=hf:a/b"])
     told = Recipe.load("evol-teacher", set=["seeds.path=hf:a/b", "seeds.licence=mit"])
     assert (kept.seeds.licence, other.seeds.licence, told.seeds.licence) == ("cc-by-nc-4.0", "", "mit")
+
+
+def test_nor_under_the_terms_of_who_wrote_the_recipes_own(tmp_path):
+    text = SMALLEST.replace("seeds: seeds.jsonl", "seeds: {path: seeds.jsonl, licence: mit, terms: openai}")
+    (tmp_path / "r.yaml").write_text(text)
+    kept = Recipe.load(tmp_path / "r.yaml", catalog=CATALOG)
+    other = Recipe.load(tmp_path / "r.yaml", set=["seeds.path=other.jsonl"], catalog=CATALOG)
+    assert (kept.seeds.terms, other.seeds.terms) == ("openai", "")

@@ -12,7 +12,8 @@ from pydantic import Field, PrivateAttr, field_validator
 
 import evolteacher as et
 from evolteacher import errors
-from evolteacher_backends.known_models import DEFAULT, ModelFile, find_model
+from evolteacher_backends.known_models import DEFAULT, KNOWN, ModelFile, find_model
+from evolteacher_backends.model_terms import terms_of_model
 
 if TYPE_CHECKING:
     from evolteacher_backends.llamacpp.client import LlamaClient
@@ -67,6 +68,11 @@ class Embedded(et.Backend, name="embedded"):
     def price(self) -> et.Price:
         """Return that tokens cost nothing."""
         return et.FREE
+
+    def terms(self) -> str:
+        """Return the licence of the weights, where the model has a name."""
+        known = KNOWN.get(self.model)
+        return known.licence.lower() if known is not None else terms_of_model(self.model)
 
     async def open(self, workload: et.Workload) -> None:
         """Fetch the model where needed, load it, and size it for the workload.

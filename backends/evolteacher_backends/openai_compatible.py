@@ -11,6 +11,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, field_validator, model_vali
 
 import evolteacher as et
 from evolteacher import errors
+from evolteacher_backends.model_terms import terms_of_host, terms_of_model
 from evolteacher_backends.openai_api import address as addresses
 from evolteacher_backends.openai_api.address import OPENAI, Address
 from evolteacher_backends.openai_api.faults import Asked, explain, read_complaint
@@ -168,6 +169,13 @@ class OpenAICompatible(et.Backend, name="openai-compatible"):
             return et.FREE if self._read_address().loopback else None
         except errors.FatalError:
             return None
+
+    def terms(self) -> str:
+        """Return whose terms hold at the host, else the licence of the model, where its name tells it."""
+        try:
+            return terms_of_host(self._read_address().host) or terms_of_model(self.model)
+        except errors.FatalError:
+            return ""
 
     def secrets(self) -> tuple[str, ...]:
         """Return the key, the secret headers, and the password of the proxy."""

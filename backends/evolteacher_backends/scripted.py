@@ -150,6 +150,10 @@ class Scripted(et.Backend, name="scripted"):
         """Nothing is paid for a script."""
         return et.FREE
 
+    def terms(self) -> str:
+        """Nobody's: what it says is made up."""
+        return "none"
+
     async def complete(self, request: et.Request) -> et.Reply:
         """Answer after `latency` seconds; lets other tasks run once even when that is 0."""
         latency = self._latency(request)

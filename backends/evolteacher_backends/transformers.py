@@ -15,6 +15,7 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.batching import Generator, Job, Worker, out_of_memory, release_memory
 from evolteacher_backends.checkpoint import contents
+from evolteacher_backends.model_terms import terms_of_model
 from evolteacher_backends.quiet import quiet
 
 ALPACA_PREFACE = (
@@ -80,6 +81,10 @@ class Transformers(et.Backend, name="transformers"):
     def price(self) -> et.Price:
         """Return that tokens cost nothing."""
         return et.FREE
+
+    def terms(self) -> str:
+        """Return the licence of the weights, where the model's name tells it."""
+        return terms_of_model(self.model)
 
     async def open(self, workload: et.Workload) -> None:
         """Load tokenizer and model.

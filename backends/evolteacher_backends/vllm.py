@@ -13,6 +13,7 @@ from pydantic import Field, PrivateAttr, field_validator
 import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.checkpoint import contents
+from evolteacher_backends.model_terms import terms_of_model
 from evolteacher_backends.vllm_engine.adapter import CONFIGURATION, find_adapter, read_adapter
 from evolteacher_backends.vllm_engine.faults import explain_start
 from evolteacher_backends.vllm_engine.log import EngineLog
@@ -122,6 +123,10 @@ class VLLM(et.Backend, name="vllm"):
     def price(self) -> et.Price:
         """Nothing: the model runs on the user's own machine."""
         return et.FREE
+
+    def terms(self) -> str:
+        """Return the licence of the weights, where the model's name tells it."""
+        return terms_of_model(self.model)
 
     @property
     def prefix_cache_hit_rate(self) -> float:

@@ -31,6 +31,8 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
             "Sample a judge's verdicts, to be read.",
         ),
         "export": ("evolteacher.cli.export:export", "Write a run's dataset in another format."),
+        "licences": ("evolteacher.cli.licences:licences", "Say what a run's rows are under, and what may be done."),
+        "push": ("evolteacher.cli.push:push", "Upload a run's dataset, or a tuned model, to a hub."),
     },
     "Train a model on it, and measure it": {
         "train": ("evolteacher.cli.train:train", "Tune a model as a recipe says, or go on with a training."),

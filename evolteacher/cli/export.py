@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from evolteacher.cli.options import RunFolder
-from evolteacher.cli.terminal import complain, count, note
+from evolteacher.cli.options import Despite, RunFolder
+from evolteacher.cli.terminal import complain, count, load_catalog, note
 from evolteacher.database import DATABASE
-from evolteacher.dataset import DATASET_FORMATS, write_dataset
+from evolteacher.dataset import DATASET_FORMATS, WITH_RIGHTS, write_dataset
 from evolteacher.errors import RunError, UsageError, did_you_mean
 from evolteacher.history import records, summarise
 from evolteacher.outputs import FILES
+from evolteacher.publishing.permission import check_licence
+from evolteacher.rights import mix_of
 from evolteacher.store import Store
 
 ROUNDS = "rounds"
@@ -40,13 +42,18 @@ def export(
     round: Annotated[
         int | None, typer.Option("--round", min=0, help="Only this round's rows; 0 are the seeds.")
     ] = None,
+    despite: Despite = None,
 ) -> None:
-    """Write a run's dataset in another format. The run may be going on: what has settled is written."""
+    """Write a run's dataset in another format. The run may be going on: what has settled is written.
+
+    Where the recipe has a licence, rows that it does not allow are refused.
+    """
     formats = (*DATASET_FORMATS, ROUNDS)
     if format not in formats:
         raise UsageError(f"--format {format}: there is no such format.{did_you_mean(format, formats)}")
     if format == ROUNDS and str(out) == "-":
         raise UsageError("--out -: rounds are several files; name a folder, or pick one with --format evol --round N")
+    check_licence(run, despite=despite, catalog=load_catalog())
     with Store(run / DATABASE, read_only=True) as store:
         summary = summarise(store)
         if summary.pending:
@@ -57,6 +64,9 @@ def export(
             return
         target = out if out is not None else run / _file(format, round)
         rows = write_dataset(records(store, round), target, format)
+        losing = format not in WITH_RIGHTS and any(any(names) for names in mix_of(store))
+    if losing:
+        note(f"licences and terms are left out, for which {format} has no place ({' and '.join(WITH_RIGHTS)} have)")
     if str(target) != "-":
         note(f"{count(rows, 'row')} written to {target}")
 

@@ -60,6 +60,16 @@ ReaderName = Annotated[
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row; else it is left out.")]
 
+Despite = Annotated[
+    str | None,
+    typer.Option(
+        "--despite",
+        metavar="WHY",
+        help="Let rows go that the recipe's licence does not allow; the reason goes into the card.",
+        show_default=False,
+    ),
+]
+
 
 def with_limit(changes: list[str] | None, limit: int | None) -> list[str]:
     """Return the changes to a recipe that ``--set`` and ``--limit`` ask for together."""

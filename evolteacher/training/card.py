@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher import __version__
+from evolteacher.licencecard import said_of
 from evolteacher.markdown import fenced, table
 from evolteacher.promptform import PromptForm
 from evolteacher.training.job import Training
@@ -91,6 +92,10 @@ def _data(training: Training, rows: Rows) -> list[str]:
             "No licence of the rows is known. What holds for them and for the base model holds for this model too: "
             "check both before you publish it.\n"
         )
+    if rows.terms:
+        parts.append("Rows by the terms of the models that wrote them, a summary and no legal advice:\n")
+        terms = [(f"`{name}`", f"{number:,}", said_of(name)) for name, number in rows.terms.items()]
+        parts.append(table(("terms", "rows", "in short"), terms))
     parts.append("### Decontamination\n")
     if rows.certificate is None:
         parts.append(

@@ -15,6 +15,7 @@ from evolteacher.database import DATABASE
 from evolteacher.dataset import row_of
 from evolteacher.errors import UsageError
 from evolteacher.history import records, summarise
+from evolteacher.licensing import split_terms
 from evolteacher.sources import SeedReport, counted, no_rows, read_examples, reader_for
 from evolteacher.store import Store
 from evolteacher.trainsection import Data
@@ -33,6 +34,7 @@ class Row:
         lineage: the seed that it goes back to; of a dataset that does not tell, the instruction's own id.
         round: in which it was made; 0 for a seed.
         licence: of its seed's row; empty where unknown.
+        terms: of the models that wrote it, joined by commas; empty where none did, or none are known.
     """
 
     instruction: str
@@ -40,6 +42,7 @@ class Row:
     lineage: str
     round: int = 0
     licence: str = ""
+    terms: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,11 @@ class Rows:
     def licences(self) -> dict[str, int]:
         """Return rows by licence, most first; the empty text stands for those without."""
         return dict(Counter(row.licence for row in self.rows).most_common())
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """Return rows by the terms of models that wrote them, most first; a row may be under several."""
+        return dict(Counter(name for row in self.rows for name in split_terms(row.terms)).most_common())
 
 
 def read_rows(source: str, section: Data | None, catalog: Catalog) -> Rows:
@@ -109,7 +117,8 @@ def read_rows(source: str, section: Data | None, catalog: Catalog) -> Rows:
             continue
         fields = row_of(row, example)
         licence = example.licence or section.licence
-        rows.append(Row(example.instruction, example.response, fields["lineage"] or "", fields["round"], licence))
+        lineage = fields["lineage"] or ""
+        rows.append(Row(example.instruction, example.response, lineage, fields["round"], licence, example.terms))
     if not rows and not unanswered:
         no_rows(source, report)
     return _answered(rows, source, [*_unanswered(unanswered), *report.notes()], _certificate(folder.parent))
@@ -121,7 +130,10 @@ def _of_run(folder: Path, licence: str) -> Rows:
             f"{folder}: this folder holds no run ({DATABASE} is missing): name a run's, or a dataset's file"
         )
     with Store(folder / DATABASE, read_only=True) as store:
-        rows = [Row(r.instruction.text, r.response, r.lineage, r.round, r.licence or licence) for r in records(store)]
+        rows = [
+            Row(r.instruction.text, r.response, r.lineage, r.round, r.licence or licence, r.terms)
+            for r in records(store)
+        ]
         pending = summarise(store).pending
     notes = [f"the run has {counted(pending, 'lineage')} to finish; what has settled is used"] if pending else []
     return _answered(rows, str(folder), notes, _certificate(folder))

@@ -27,7 +27,10 @@ from evolteacher_plugins.json_stream import json_rows, line_rows, lines_of, pars
 
 _GZIP = b"\x1f\x8b"
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
-_HUB = re.compile(r"hf:(?P<name>(?:[\w.-]+/)?[\w.-]+)(?::(?P<split>[\w.\[\]%-]+))?")
+_HUB = re.compile(
+    r"hf:(?P<name>(?:[\w.-]+/)?[\w.-]+)(?:/(?P<subset>[\w.-]+))?"
+    r"(?::(?P<split>[\w.\[\]%-]+))?(?:@(?P<revision>[\w./-]+))?"
+)
 
 
 class FileReader(SeedReader):
@@ -132,14 +135,16 @@ class Parquet(FileReader, name="parquet"):
 
 
 class Hub(SeedReader, name="hf"):
-    """A dataset of the Hugging Face hub: ``hf:owner/name`` or ``hf:owner/name:split`` (needs the extra ``hub``).
+    """A dataset of the Hugging Face hub: ``hf:owner/name/subset:split@revision``, all but the name left out at will.
 
-    Streamed: rows are fetched as they are read. No code of the dataset's is run. As ``datasets`` does, a folder
-    ``owner/name`` below the working directory is read instead of the hub.
+    Needs the extra ``hub``. Streamed: rows are fetched as they are read. No code of the dataset's is run. As
+    ``datasets`` does, a folder ``owner/name`` below the working directory is read instead of the hub.
     """
 
     split: str = Field("train", description="The split, where the source names none.")
-    subset: str | None = Field(None, description="The dataset's configuration, where it has several.")
+    subset: str | None = Field(
+        None, description="The dataset's configuration, where it has several and the source names none."
+    )
     revision: str | None = Field(None, description="A commit, branch or tag; pin one to read the same rows again.")
 
     @classmethod
@@ -151,22 +156,25 @@ class Hub(SeedReader, name="hf"):
         """Read the split's rows in order, each named by its number."""
         match = _HUB.fullmatch(source)
         if match is None:
-            raise SeedError(f"{source}: write hf:owner/name or hf:owner/name:split")
+            raise SeedError(f"{source}: write hf:owner/name, or in full hf:owner/name/subset:split@revision")
         try:
             import datasets
         except ImportError:
             raise MissingExtra("reading a dataset of the Hugging Face hub", "hub") from None
-        split = match["split"] or self.split
-        where = f"hf:{match['name']}:{split}"
+        split, subset = match["split"] or self.split, match["subset"] or self.subset
+        where = f"hf:{match['name']}{f'/{subset}' if subset else ''}:{split}"
         number = 0
         try:
             for data in datasets.load_dataset(
-                match["name"], self.subset, split=split, revision=self.revision, streaming=True
+                match["name"], subset, split=split, revision=match["revision"] or self.revision, streaming=True
             ):
                 number += 1
                 yield Row(f"{where}: row {number}", data)
         except Exception as error:  # the hub's client raises what its many transports and formats raise
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            lines = [*str(error).strip().splitlines(), type(error).__name__]
+            reason = lines[0]
+            if reason.startswith("Config name is missing") and len(lines) > 2:
+                reason = f"it has several subsets: {lines[1].strip()}; write hf:{match['name']}/SUBSET"
             raise SeedError(f"{where}: cannot be read after {number} rows: {reason}") from None
 
 

@@ -414,8 +414,8 @@ def test_each_source_is_claimed_by_one_reader():
 
 
 def test_hub_form_is_checked_before_anything_is_imported():
-    for source in ("hf:", "hf:a b", "hf:a/b/c", "hf:a/b:", "hf:../../etc:train:x"):
-        with pytest.raises(SeedError, match="write hf:owner/name or hf:owner/name:split"):
+    for source in ("hf:", "hf:a b", "hf:a/b/c/d", "hf:a/b:", "hf:a/b@", "hf:../../etc:train:x"):
+        with pytest.raises(SeedError, match="write hf:owner/name, or in full"):
             list(Hub().rows(source))
 
 

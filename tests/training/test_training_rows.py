@@ -75,8 +75,15 @@ def test_a_datasets_rows_are_read_as_convert_reads_them(tmp_path):
         ("Sort.", "x.sort()", "cc0-1.0"),
     ]
     assert len({row.lineage for row in read.rows}) == 1, "equal instructions are one lineage"
-    assert read.licences == {"mit": 1, "cc0-1.0": 1}
+    assert read.licences == {"mit": 1, "cc0-1.0": 1} and read.terms == {}
     assert read.notes == ("1 row without a response left out",)
+
+
+def test_terms_are_counted_by_name(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"instruction": "a", "output": "b", "terms": "mit, openai"}\n{"instruction": "c", "output": "d", '
+                    '"terms": "openai"}\n')  # fmt: skip
+    assert read_rows(str(path), None, Catalog.load()).terms == {"openai": 2, "mit": 1}
 
 
 def test_what_cannot_be_learnt_says_why(tmp_path):

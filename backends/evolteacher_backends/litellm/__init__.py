@@ -14,6 +14,7 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher_backends.litellm import prices
 from evolteacher_backends.litellm.options import check_address, check_extra, names_a_secret, references, resolve
+from evolteacher_backends.model_terms import terms_of_provider
 
 if TYPE_CHECKING:
     from evolteacher_backends.litellm.connection import Connection
@@ -87,6 +88,10 @@ class LiteLLM(et.Backend, name="litellm"):
     def price(self) -> et.Price | None:
         """Return what LiteLLM's price map says, without importing LiteLLM; batches cost half."""
         return prices.known_price(self.model, batch=self.in_batches())
+
+    def terms(self) -> str:
+        """Return whose terms hold, by the provider; unknown where another address answers."""
+        return "" if self.api_base else terms_of_provider(prices.provider_of(self.model))
 
     def advice(self) -> str:
         """Return how `openai-compatible` is written for the same server, where LiteLLM would only pass calls on."""
