@@ -29,6 +29,7 @@ def measure(train: Train, tuned: Path | None, rows: Sequence[dict[str, list[int]
     """
     import torch
 
+    free_memory()  # what the training before it has left
     accelerated = has_accelerator(train)
     with quiet(), broken_down():
         model = _load(train, tuned, accelerated)

@@ -36,6 +36,11 @@ class Item:
         return len(self.tokens["input_ids"])
 
 
+def lineage_of(row: Row) -> str:
+    """Return a row's lineage; of one that has none, its instruction's id."""
+    return row.lineage or text_id(row.instruction)
+
+
 def groups_of(rows: Iterable[Row]) -> dict[str, str]:
     """Return the group of each lineage: lineages that share an instruction are one.
 
@@ -54,8 +59,8 @@ def groups_of(rows: Iterable[Row]) -> dict[str, str]:
 
     lineages = set()
     for row in rows:
-        lineages.add(row.lineage)
-        first, second = sorted((top(row.lineage), top(text_id(row.instruction))))
+        lineages.add(lineage_of(row))
+        first, second = sorted((top(lineage_of(row)), top(text_id(row.instruction))))
         above[second] = first
     return {lineage: top(lineage) for lineage in lineages}
 

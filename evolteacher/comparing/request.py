@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
-from evolteacher.comparing.matching import Item, Matching, groups_of, held_out
+from evolteacher.comparing.matching import Item, Matching, groups_of, held_out, lineage_of
 from evolteacher.comparing.sides import Side, read_sides
 from evolteacher.comparing.trainings import LEAST_HELD, Design, design, training_tokens
 from evolteacher.comparing.verdict import SHOWN, Measured
@@ -85,10 +85,10 @@ class Plan:
     design: Design
     notes: tuple[str, ...]
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of all trainings, all epochs; the control on eight rows at its most."""
-        return sum(training_tokens(self.training.train, arm) for arm in self.design.arms.values())
+    def tokens(self, *, overfit: bool) -> int:
+        """Return the tokens of all trainings, all epochs: of the control on eight rows (at most), or of all others."""
+        arms = [arm for arm in self.design.arms.values() if (arm.part == "overfit") == overfit]
+        return sum(training_tokens(self.training.train, arm) for arm in arms)
 
     @property
     def measured_tokens(self) -> int:
@@ -117,9 +117,10 @@ class Plan:
         for arm in self.design.arms.values():
             kinds[_KINDS[arm.part]] = kinds.get(_KINDS[arm.part], 0) + 1
         told = ", ".join(f"{number} {kind}" for kind, number in kinds.items())
+        by_heart = f", at most {self.tokens(overfit=True):,} on eight rows" if self.design.overfit else ""
         lines.append(
-            f"{counted(len(self.design.arms), 'training')} of {self.training.train.model} ({told}): at most "
-            f"{self.tokens:,} tokens to learn, and {self.measured_tokens:,} to measure each model on"
+            f"{counted(len(self.design.arms), 'training')} of {self.training.train.model} ({told}): "
+            f"{self.tokens(overfit=False):,} tokens to learn{by_heart}, {self.measured_tokens:,} to measure each on"
         )
         return lines
 
@@ -160,13 +161,8 @@ def make_plan(
     options.check()
     sides = dict(zip(SHOWN, read_sides(a, b, catalog), strict=True))
     # A recipe must name data where it only trains; what it names is not what is trained on here.
-    path = sides["a"].source.rpartition(":")[0] or sides["a"].source
-    training = Training.load(recipe, set=[f"train.data={json.dumps(path)}", *changes], catalog=catalog)
+    training = Training.load(recipe, set=[f"train.data={json.dumps(a)}", *changes], catalog=catalog)
     training.check_extra()
-    if training.train.method == "qlora" and options.on:
-        raise UsageError(
-            "--on: an adapter on weights in 4 bits cannot be merged to be asked: take method: lora or full"
-        )
     if not training.train.validation:
         raise UsageError("train.validation is 0, and a comparison needs rows held out: --set train.validation=0.2")
     groups = groups_of(row for side in sides.values() for row in side.rows.rows)
@@ -221,7 +217,7 @@ def _items(
             made = tokenise([row], form, tokenizer, train.max_length, train.too_long)
             whole.dropped, whole.cut = whole.dropped + made.dropped, whole.cut + made.cut
             whole.longest = max(whole.longest, made.longest)
-            items += [Item(row, groups[row.lineage], tokens, number) for tokens in made.rows]
+            items += [Item(row, groups[lineage_of(row)], tokens, number) for tokens in made.rows]
         notes += [f"{one.source}: {line}" for line in whole.notes(train.max_length)]
         found[side] = items
     return found

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evolteacher.backend import Backend
 from evolteacher.catalog import Catalog
-from evolteacher.comparing.losses import measure, reset_peak
+from evolteacher.comparing.losses import reset_peak
+from evolteacher.comparing.measuring import Measuring
 from evolteacher.comparing.outcome import SIDES, Measurement, Outcome
 from evolteacher.comparing.request import CompareOptions, Note, Plan, default_folder, make_plan
 from evolteacher.comparing.summary import as_markdown
 from evolteacher.comparing.trainings import OVERFIT_LOSS, Arm, as_data, section_of, training_tokens
 from evolteacher.database import DATABASE
-from evolteacher.decontamination.against import make_benchmark
 from evolteacher.errors import RunError, UsageError
-from evolteacher.evaluation.asking import Asking, evaluate
-from evolteacher.evaluation.score import runnable
 from evolteacher.lock import locked
-from evolteacher.messages import Sampling
 from evolteacher.runner import differences
-from evolteacher.sandbox import Sandbox
-from evolteacher.training.folder import CHECKPOINTS, MERGED, STATE, Folder
+from evolteacher.training.folder import CHECKPOINTS, STATE, Folder
 from evolteacher.training.trainer import train
 from evolteacher.training.watch import TrainProgress
 from evolteacher.writing import atomic, make_folder, write_lines
@@ -133,9 +128,7 @@ class _Session:
     ) -> None:
         self._plan, self._options, self._folder, self._catalog = plan, options, folder, catalog
         self._note, self._watch, self._stop = note, watch, stop
-        self._held = [item.tokens for side in SIDES for item in plan.held[side]]
-        self._made = [make_benchmark(spec, catalog) for spec in options.on]
-        self._problems = {name: runnable(benchmark, options.problems) for name, benchmark in self._made}
+        self._measuring = Measuring(plan.held, options, catalog)
 
     def run(self) -> Comparison:
         plan, arms = self._plan, list(self._plan.design.arms.values())
@@ -212,8 +205,7 @@ class _Session:
         """Return the benchmarks that were asked for and not measured, or not on all problems."""
         if name != BASE and self._plan.design.arms[name].part not in SIDES:
             return []
-        wanted = {benchmark: [problem.id for problem in problems] for benchmark, problems in self._problems.items()}
-        return [benchmark for benchmark, ids in wanted.items() if list(found.benchmarks.get(benchmark, ())) != ids]
+        return self._measuring.missing(found)
 
     def _base(self) -> Measurement:
         """Return what was measured of the model as it is, measuring it if need be."""
@@ -222,17 +214,11 @@ class _Session:
         if found is None:
             make_folder(folder)
             with self._watch("the untrained model") as progress:
-                progress.doing = "measuring the untrained model"
-                found = Measurement(self._by_side(measure(section, None, self._held)))
-                self._ask(found, section.model, folder)
+                found = self._measuring.of(section, None, folder, progress)
             self._save(folder / MEASURED, asdict(found))
         told = (f"held out of {side.upper()} {sum(all) / len(all):.3f}" for side, all in found.losses.items())
         self._note(f"untrained: {', '.join(told)}")
         return found
-
-    def _by_side(self, losses: Sequence[float]) -> dict[str, list[float]]:
-        split = len(self._plan.held["a"])
-        return {"a": list(losses[:split]), "b": list(losses[split:])}
 
     def _carry_out(self, arm: Arm, title: str) -> Measurement | None:
         """Train, measure, and give up the weights; None where a signal stopped it."""
@@ -248,7 +234,8 @@ class _Session:
         with self._watch(title) as progress:
 
             def learnt() -> bool:
-                return arm.part == "overfit" and progress.loss is not None and progress.loss <= OVERFIT_LOSS
+                # A loss that is not finite comes as a text.
+                return arm.part == "overfit" and isinstance(progress.loss, float) and progress.loss <= OVERFIT_LOSS
 
             result = train(
                 training, folder, catalog=self._catalog, progress=progress, stop=lambda: self._stop() or learnt()
@@ -256,34 +243,21 @@ class _Session:
             if arm.part == "overfit":
                 found = _by_heart(folder, result.finished or learnt())
             elif result.finished:
-                progress.doing, progress.steps = "measuring", 0
-                found = Measurement(self._by_side(measure(section, result.model, self._held)), result.results)
-                if arm.part in SIDES:
-                    self._ask(found, str(folder / MERGED if section.merge else result.model), folder)
+                found = self._measuring.of(section, result.model, folder, progress, ask=arm.part in SIDES)
+                found.results |= result.results
             else:
                 found = None
         if found is None:
             return None
         self._save(folder / MEASURED, asdict(found))
         if not self._options.keep_models:
-            for part in (CHECKPOINTS, MERGED, result.model.name):
+            for part in (CHECKPOINTS, result.model.name):
                 shutil.rmtree(folder / part, ignore_errors=True)
         return found
 
-    def _ask(self, found: Measurement, model: str, folder: Path) -> None:
-        """Measure a model on the benchmarks, greedily."""
-        for name, benchmark in self._made:
-            problems = self._problems[name]
-            cls = self._catalog.find(Backend, "transformers")
-            backend = cls.model_validate({"model": model})
-            sampling = Sampling(0.0, 1.0, self._options.max_tokens, seed=0)
-            asking = Asking(backend, benchmark, tuple(problems), Sandbox(seconds=3.0), sampling)
-            scored = asyncio.run(evaluate(asking, folder / name.replace("/", "-").replace(":", "-")))
-            found.benchmarks[name] = {id: bool(passed) for id, (_, passed) in scored.tallies.items()}
-
     def _figures(self, base: Measurement, measured: dict[str, Measurement]) -> dict[str, Any]:
         plan, options = self._plan, self._options
-        outcome = Outcome(plan.design, plan.held, measured, base, [name for name, _ in self._made])
+        outcome = Outcome(plan.design, plan.held, measured, base, self._measuring.benchmarks)
         sides = {}
         for side in SIDES:
             held, learnt = plan.held[side], plan.learnt[side]
@@ -298,7 +272,7 @@ class _Session:
                 "part": arm.part,
                 "seed": arm.seed,
                 **{key: measured[name].results[key] for key in ("rows", "tokens", "learnt", "steps", "loss")},
-                **{key: measured[name].results[key] for key in ("seconds", "peak_bytes")},
+                **{key: measured[name].results.get(key) for key in ("seconds", "peak_bytes", "measuring_seconds")},
             }
             for name, arm in plan.design.arms.items()
         ]
@@ -329,8 +303,11 @@ def _by_heart(folder: Path, over: bool) -> Measurement | None:
     from evolteacher.training.trainer import peak_bytes
 
     results = {"rows": state.experiment["rows"], "tokens": None, "learnt": None, "seconds": round(state.seconds, 1)}
-    results |= {"steps": lines[-1]["step"], "loss": lines[-1]["loss"], "peak_bytes": peak_bytes()}
-    return Measurement(results=results, overfit=float(lines[-1]["loss"]))
+    loss = float(lines[-1]["loss"])
+    results |= {"steps": lines[-1]["step"], "loss": loss, "peak_bytes": peak_bytes()}
+    if not math.isfinite(loss):
+        raise RunError(f"{folder.name}: the loss is not finite, so the training ran away: lower sft.learning_rate")
+    return Measurement(results=results, overfit=loss)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
