@@ -34,6 +34,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = (
     "README.md",
     "docs/cli.md",
+    "docs/compare.md",
     "docs/decontamination.md",
     "docs/operators.md",
     "docs/plugins.md",
