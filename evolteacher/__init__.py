@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from evolteacher.benchmark import Benchmark, Problem
     from evolteacher.catalog import Catalog
     from evolteacher.cleaning import DecontaminationReport, adecontaminate, decontaminate
+    from evolteacher.comparing.request import CompareOptions
+    from evolteacher.comparing.running import Comparison, compare
     from evolteacher.component import Component, free
     from evolteacher.dataset import ConvertReport, MergeReport, convert, merge
     from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, make_benchmark, read_benchmarks
@@ -80,6 +82,8 @@ __all__ = [
     "Catalog",
     "CheckResult",
     "CommandTable",
+    "CompareOptions",
+    "Comparison",
     "Component",
     "ContaminationHit",
     "ContaminationIndex",
@@ -140,6 +144,7 @@ __all__ = [
     "arejudge",
     "arun",
     "check_reference",
+    "compare",
     "completed",
     "convert",
     "decontaminate",
@@ -172,6 +177,8 @@ _MODULES = {
     "benchmark": ("Benchmark", "Problem"),
     "catalog": ("Catalog",),
     "cleaning": ("DecontaminationReport", "adecontaminate", "decontaminate"),
+    "comparing.request": ("CompareOptions",),
+    "comparing.running": ("Comparison", "compare"),
     "component": ("Component", "free"),
     "dataset": ("ConvertReport", "MergeReport", "convert", "merge"),
     "decontamination.against": ("BenchmarkSpec", "NamedBenchmark", "make_benchmark", "read_benchmarks"),

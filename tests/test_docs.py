@@ -38,6 +38,7 @@ PAGES = (
     "README.md",
     "docs/cli.md",
     "docs/dataset-maker.md",
+    "docs/compare.md",
     "docs/decontamination.md",
     "docs/from-evol-teacher.md",
     "docs/index.md",

@@ -37,6 +37,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
     "Train a model on it, and measure it": {
         "train": ("evolteacher.cli.train:train", "Tune a model as a recipe says, or go on with a training."),
         "evaluate": ("evolteacher.cli.evaluate:evaluate", "Measure a model, or a file of samples, on a benchmark."),
+        "compare": ("evolteacher.cli.compare:compare", "Say which of two datasets teaches more, and what is noise."),
     },
     "Recipes": {
         "recipes": ("evolteacher.cli.recipes:app", "List the recipes that ship, and copy one to change it."),

@@ -1,0 +1,258 @@
+"""`evolteacher compare` as typed, with a model of 30,000 weights that really is trained."""
+
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from tiny_model import write_rows
+
+import evolteacher as et
+from evolteacher.cli import main
+
+pytestmark = pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
+)
+
+QUICK = ["--seeds", "2", "--matched", "samples", "--no-controls"]
+
+
+@pytest.fixture
+def cli(place, monkeypatch, capsys):
+    """Run `compare` in the folder of the datasets; return its exit code, output and errors."""
+    monkeypatch.chdir(place)
+
+    def run(*words, train="tiny.yaml"):
+        capsys.readouterr()
+        code = main(["compare", *map(str, words), *(["--train", train] if train else [])])
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out and "bug in" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(place):
+    """A whole comparison of a dataset with itself in another order: figures by the Python door, and its notes."""
+    notes = []
+    found = et.compare(
+        place / "seeds.jsonl",
+        place / "turned.jsonl",
+        train=place / "tiny.yaml",
+        out=place / "whole",
+        options=et.CompareOptions(matched=("samples",)),
+        note=notes.append,
+    )
+    return found, notes
+
+
+def figures(folder):
+    return json.loads((Path(folder) / "compare.json").read_text())
+
+
+def measured(folder):
+    return {path.parent.name: path for path in Path(folder).glob("trainings/*/measured.json")}
+
+
+class TestWhole:
+    def test_equal_data_is_noise_and_every_control_comes_out_as_it_must(self, whole):
+        found, _ = whole
+        assert found.finished and found.trusted
+        assert [control["name"] for control in found.figures["controls"]] == ["shuffled", "again", "overfit"]
+        assert all(control["passed"] for control in found.figures["controls"])
+        assert found.figures["controls"][2]["figures"]["loss"] <= 0.1
+        assert found.verdict == (
+            "At the same number of rows: no difference that these 6 runs can show, neither on held-out rows of A nor "
+            "on those of B.",
+        )
+
+    def test_it_says_beforehand_how_much_there_is_to_do(self, whole):
+        _, notes = whole
+        text = "\n".join(notes)
+        assert "32 rows to learn from (32 lineages, 448 tokens), 8 held out (8 lineages)" in text
+        assert "40 lineages in both" in text and "13 trainings of" in text and "1 on eight rows, 3 on A, 3 on B" in text
+        assert "untrained: held out of A 5.6" in text and "13 of 13 trainings: " in text and "min left" in text
+
+    def test_the_untrained_model_and_each_training_are_on_record(self, whole):
+        found, _ = whole
+        assert found.figures["base"]["loss"]["a"] > 5 > found.figures["comparisons"][0]["loss"]["a"]["a"]
+        assert len(found.figures["trainings"]) == 13
+        for one in found.figures["trainings"]:
+            assert one["seconds"] > 0 and one["peak_bytes"] > 1e8
+        assert found.figures == figures(found.folder)
+        folders = list((found.folder / "trainings").iterdir())
+        assert not [path for folder in folders for path in folder.glob("**/*.safetensors")], "weights are given up"
+
+    def test_nothing_held_out_is_in_any_training(self, whole):
+        found, _ = whole
+        learnt = set()
+        for path in (found.folder / "trainings").glob("*/rows.jsonl"):
+            learnt |= {json.loads(line)["lineage"] for line in path.read_text().splitlines()}
+        assert len(learnt) == 32
+
+    def test_the_page_has_table_controls_and_trainings(self, whole):
+        page = (whole[0].folder / "compare.md").read_text()
+        for text in ("| samples | held-out rows of A | 5.6", "- passed: A with its responses shuffled", "overfit-1-"):
+            assert text in page
+        assert "97.5 % intervals" in page and "FAILED" not in page
+
+    def test_the_same_command_does_nothing_again_and_shows_the_same(self, whole, cli):
+        before = {name: path.stat().st_mtime_ns for name, path in measured(whole[0].folder).items()}
+        code, out, _ = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", "--matched", "samples")
+        assert code == 0 and "no difference that these 6 runs can show" in out and "passed: A against itself" in out
+        assert "held-out rows of B" in out and "13 trainings in" in out and "compare.md" in out
+        assert {name: path.stat().st_mtime_ns for name, path in measured("whole").items()} == before
+        code, out, _ = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", "--matched", "samples", "--json")
+        assert code == 0 and json.loads(out) == figures("whole")
+        for name in ("comparisons", "controls", "trainings", "verdict"):
+            assert figures("whole")[name] == whole[0].figures[name]
+
+    def test_less_is_taken_from_the_same_folder_and_another_comparison_is_refused(self, whole, cli):
+        code, out, _ = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", *QUICK)
+        assert code == 0 and "Controls were left out" in out and "these 4 runs" in out
+        code, _, err = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", "--rows", 20)
+        assert code == 2 and "this folder holds another comparison" in err and "rows" in err
+
+
+def test_where_answers_differ_each_is_better_at_its_own(cli):
+    code, out, _ = cli("seeds.jsonl", "wrong.jsonl", "--out", "wrong", "--matched", "samples", "--no-controls")
+    assert code == 0 and "each has the lower loss on held-out rows of its own kind. So neither teaches more" in out
+    assert not figures("wrong")["trusted"]
+
+
+class TestGoingOn:
+    def test_a_killed_comparison_goes_on_and_ends_as_one_that_was_not(self, cli, place):
+        words = ["seeds.jsonl", "evolved.jsonl", *QUICK]
+        assert cli(*words, "--out", "straight")[0] == 0
+        command = [sys.executable, "-m", "evolteacher", "compare", *words, "--train", "tiny.yaml", "--out", "killed"]
+        alone = {**os.environ, "OMP_NUM_THREADS": "1"}
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=alone)
+        try:
+            while len(measured("killed")) < 3:  # the untrained model and two trainings
+                assert process.poll() is None
+                time.sleep(0.02)
+        finally:
+            process.kill()
+            process.wait()
+        before = {name: path.stat().st_mtime_ns for name, path in measured("killed").items()}
+        assert len(before) < 5 and not figures("killed")["finished"]
+        assert cli(*words, "--out", "killed")[0] == 0
+        after = {name: path.stat().st_mtime_ns for name, path in measured("killed").items()}
+        assert after.items() >= before.items() and len(after) == 5
+        for one, other in zip(figures("straight")["comparisons"], figures("killed")["comparisons"], strict=True):
+            assert one == other
+
+    def test_ctrl_c_stops_it_and_the_command_goes_on(self, cli):
+        words = ["seeds.jsonl", "apart.jsonl", *QUICK, "--out", "stopped"]
+
+        def interrupt():
+            while len(measured("stopped")) < 2:
+                time.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        code, _, err = cli(*words)
+        assert code == 130 and "what is trained and measured is kept" in err and "the two share no lineage" in err
+        code, out, _ = cli(*words)
+        assert code == 0 and "4 trainings in" in out
+        assert figures("stopped")["common_lineages"] == 0
+
+    @pytest.mark.parametrize("name", ["compare.json", "trainings/base/measured.json"])
+    def test_a_file_that_is_broken_is_named(self, cli, name):
+        words = ["seeds.jsonl", "apart.jsonl", *QUICK, "--out", "broken"]
+        path = Path("broken") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{")
+        code, _, err = cli(*words)
+        path.unlink()
+        assert code == 1 and f"broken/{name}: cannot be understood" in err
+
+
+def test_an_adapter_is_measured_with_its_base_and_asked_a_benchmark(cli, place):
+    problems = [
+        {"id": f"p{n}", "prompt": f"def f{n}():\n", "entry_point": f"f{n}", "tests": f"assert f{n}() == {n}"}
+        for n in range(6)
+    ]
+    (place / "problems.jsonl").write_text("".join(json.dumps(one) + "\n" for one in problems))
+    words = ["seeds.jsonl", "evolved.jsonl", *QUICK, "--set", "train.method=lora", "--out", "lora", "--keep-models"]
+    code, out, err = cli(*words, "--on", "problems:problems.jsonl", "--problems", 5, "--max-tokens", 4)
+    assert code == 0, err
+    assert "On problems:problems.jsonl, at the same number of rows: no difference that these 4 runs can show" in out
+    found = figures("lora")
+    assert found["level"] == pytest.approx(1 - 0.05 / 3)
+    assert found["comparisons"][0]["benchmarks"]["problems:problems.jsonl"]["a"] == 0
+    assert found["comparisons"][0]["loss"]["a"]["a"] < found["base"]["loss"]["a"], "the adapter was measured"
+    assert len(list(Path("lora").glob("trainings/*/model/adapter_model.safetensors"))) == 4
+
+
+class TestPlan:
+    def test_unequal_sizes_are_matched_by_rows_and_by_tokens(self, cli):
+        code, _, err = cli("seeds.jsonl", "evolved.jsonl", "--dry-run", "--out", "dry")
+        assert code == 0 and not Path("dry").exists() and "nothing was trained" in err
+        assert "A 32 rows of 448 tokens, B 32 rows of" in err
+        assert "matched by tokens: A 32 rows of 448 tokens, B 2" in err
+        assert "16 trainings" in err, "A is whole in both, and trained once for both"
+
+    def test_a_run_alone_is_its_seeds_against_its_evolved_rows(self, cli, place):
+        (place / "tasks.txt").write_text("\n".join(f"Write a function that adds {n} to x." for n in range(40)))
+        recipe = {
+            "evolteacher": 1, "name": "r", "seeds": {"path": "tasks.txt", "answer": "missing"}, "rounds": 2,
+            "operators": ["add-constraints"], "backends": {"evolve": "scripted"},
+        }  # fmt: skip
+        (place / "run.yaml").write_text(json.dumps(recipe))
+        assert main(["run", "run.yaml", "--out", "run"]) == 0
+        more = ["--dry-run", "--no-controls", "--set", "train.too_long=truncate"]
+        code, _, err = cli("run", *more)
+        assert code == 0 and "A = run:seeds: 32 rows to learn from" in err and "B = run:evolved: " in err
+        assert "40 lineages in both" in err and "comparisons/run" in err
+        code, _, err = cli("run:round1", "run", *more)
+        assert code == 0 and "A = run:round1: 32 rows" in err and "B = run: 96 rows" in err
+        for part, words in (("run:seed", "Did you mean 'seeds'"), ("run:round7", "its rows are of round 0, round 1")):
+            code, _, err = cli(part, "run", *more)
+            assert code == 2 and words in err
+        code, _, err = cli("run", *QUICK, "--out", "run", "--set", "train.too_long=truncate")
+        assert code == 2 and "this folder holds something else" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["seeds.jsonl"], 2, "a single name must be a run's folder"),
+        (["seeds.jsonl", "seeds.jsonl"], 2, "hold the same rows"),
+        (["seeds.jsonl", "nowhere.jsonl"], 2, "nowhere.jsonl"),
+        (["seeds.jsonl", "evolved.jsonl", "--matched", "words"], 2, "write samples, tokens or both"),
+        (["seeds.jsonl", "evolved.jsonl", "--seeds", "1"], 2, "--seeds"),
+        (["seeds.jsonl", "evolved.jsonl", "--shuffled", "9"], 2, "from 1 to --seeds, which is 3"),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.validation=0"], 2, "--set train.validation=0.2"),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.validation=0.05"], 2, "--set train.validation=0.13"),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.validation=0.9"], 2, "only 4 rows of each are left"),
+        (["seeds.jsonl", "few.jsonl"], 2, "few.jsonl: only 1 lineage held out, and 5 are needed"),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.model=./gone"], 1, "there is no such folder"),
+        (["seeds.jsonl", "evolved.jsonl", "--on", "humanevil"], 2, "Did you mean 'humaneval'"),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.sft.epochs=3"], 2, "epochs"),
+        (["seeds.jsonl", "evolved.jsonl", "--out", "seeds.jsonl"], 2, "this is a file"),
+    ],
+)
+def test_what_cannot_be_done_is_said(cli, place, words, code, said):
+    write_rows(place / "few.jsonl", 6)
+    found, _, err = cli(*words)
+    assert (found, said in err) == (code, True), err
+
+
+def test_how_to_train_must_be_said(cli):
+    code, _, err = cli("seeds.jsonl", "evolved.jsonl", train=None)
+    assert code == 2 and "--train RECIPE is needed" in err
+
+
+def test_a_training_that_runs_away_is_an_error_and_no_result(cli):
+    words = ["seeds.jsonl", "evolved.jsonl", *QUICK, "--out", "away", "--set", "train.sft.learning_rate=1e30"]
+    code, _, err = cli(*words)
+    assert code == 1 and "not finite" in err and "lower sft.learning_rate" in err
+    assert not figures("away")["finished"]
