@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from evolteacher import __version__
@@ -12,6 +12,7 @@ from evolteacher.history import Summary
 from evolteacher.markdown import cell, fenced, table
 from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
+from evolteacher.roundsection import Point
 from evolteacher.yamlfile import dump
 
 
@@ -23,6 +24,7 @@ def dataset_card(
     data_file: str = "",
     plugins: Iterable[UsedPlugin] = (),
     certificate: Certificate | None = None,
+    curve: Sequence[Point] = (),
 ) -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
@@ -33,6 +35,7 @@ def dataset_card(
         data_file: the file beside the card that hubs are to read; the folder holds the same rows in several.
         plugins: those that took part, with their versions.
         certificate: of the decontamination; None where there was none.
+        curve: what a stop measured and decided after each round; nothing where there was none.
     """
     tags = ["evol-instruct", "synthetic"]
     front: dict[str, Any] = {"pretty_name": recipe.name, "tags": tags, "language_creators": ["machine-generated"]}
@@ -47,11 +50,13 @@ def dataset_card(
             f"> **Partial.** {reason}. The rows below are those that have settled; running the same command again "
             "finishes the dataset and rewrites this card.\n"
         )
+    stopped = bool(curve) and curve[-1].decision == "stop"
+    rounds = range((curve[-1].round if stopped else recipe.rounds) + 1)
     parts.append(
         f"{_count(summary.records, 'instruction-response pair')}, evolved from {_count(summary.seeds, 'seed')} over "
-        f"{_count(recipe.rounds, 'round')} by evolteacher {__version__} (Evol-Instruct).\n"
+        f"{_count(len(rounds) - 1, 'round')} by evolteacher {__version__} (Evol-Instruct).\n"
     )
-    rounds = range(recipe.rounds + 1)
+    parts += [_stopping(recipe, curve, stopped)] if curve else []
     parts.append("## Rows by round\n")
     parts.append(
         table(
@@ -94,6 +99,16 @@ def dataset_card(
     parts.append(_licence(summary.licences))
     parts.append(f"## Recipe\n\n{fenced(dump(_public(recipe)), 'yaml')}")
     return "\n".join(parts)
+
+
+def _stopping(recipe: Recipe, curve: Sequence[Point], stopped: bool) -> str:
+    """Say by what signal evolving ended, or might have."""
+    values = ", ".join("not measured" if point.value is None else f"{point.value:.4g}" for point in curve)
+    ended = "ended it before the last round" if stopped else "has not ended it so far"
+    return (
+        f"There may be {_count(recipe.rounds, 'round')} at the most; evolving ends when {curve[-1].signal} stops "
+        f"improving, which {ended}. By round: {values}.\n"
+    )
 
 
 def _public(recipe: Recipe) -> dict[str, Any]:

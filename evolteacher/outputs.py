@@ -17,6 +17,7 @@ from evolteacher.history import records, summarise
 from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
 from evolteacher.recipe import Recipe
+from evolteacher.stopping import curve, rounds_of
 from evolteacher.store import Store
 from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
@@ -78,8 +79,11 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         if name == "parquet" and name not in formats and not _writes_parquet():
             continue
         if name == "rounds":
-            for round in range(recipe.rounds + 1):
+            rounds = rounds_of(recipe, store)
+            for round in range(rounds + 1):
                 write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
+            for round in range(rounds + 1, recipe.rounds + 1):  # of before a stop ended the rounds
+                (folder / f"round-{round}.json").unlink(missing_ok=True)
         else:
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)
@@ -91,7 +95,10 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         (folder / certificates.FILE).unlink(missing_ok=True)  # of before a rejudge left the filter out
     else:
         _write(folder / certificates.FILE, certificate.as_json())
-    card = dataset_card(recipe, summary, partial=partial, data_file=data_file, plugins=plugins, certificate=certificate)
+    card = dataset_card(
+        recipe, summary, partial=partial, data_file=data_file, plugins=plugins, certificate=certificate,
+        curve=curve(store),
+    )  # fmt: skip
     _write(folder / CARD, card)
 
 

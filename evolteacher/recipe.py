@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -16,7 +15,7 @@ from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
 from evolteacher.catalog import Catalog
 from evolteacher.errors import CALL_ERRORS, RecipeError, did_you_mean
-from evolteacher.filter import DatasetFilter, Filter, InstructionFilter, TextFilter
+from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.limits import Limits
 from evolteacher.material import check_material
 from evolteacher.messages import ROLES, Role
@@ -25,8 +24,10 @@ from evolteacher.operator import Operator
 from evolteacher.overrides import apply_backend, apply_set
 from evolteacher.problems import Problems, shown
 from evolteacher.record import SEED_OPERATOR, Material
+from evolteacher.roundsection import MOST, Difficulty, Stop, plain_rounds, read_rounds
 from evolteacher.sections import SamplingSection, Section, Seeds
 from evolteacher.seeds import SeedReader
+from evolteacher.sense import check_backend_names, check_scorer, check_scores
 from evolteacher.trainsection import Train, check_train, only_trains, read_train
 from evolteacher.use import Use, UseReader, is_label
 from evolteacher.yamlfile import Located, load, plain_data
@@ -49,7 +50,8 @@ class Recipe(Section):
     description: str = Field("", description="What it is for, in a sentence.")
     seed: int = Field(42, description="Of the random choices.")
     seeds: Seeds
-    rounds: int = Field(3, ge=1, le=100, description="M: how many times the dataset is evolved.")
+    rounds: int = Field(3, ge=1, le=MOST, description="M: how many times the dataset is evolved, at the most.")
+    stop: Annotated[Stop | None, SkipValidation] = Field(None, exclude=True)
     on_pruned: Literal["retire", "retry"] = Field(
         "retire",
         description="retire ends a rejected lineage (Evol-Teacher); retry evolves its parent again (WizardLM).",
@@ -153,6 +155,8 @@ class Recipe(Section):
         data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
         if "seeds" in data:
             data["seeds"] = _seeds(data["seeds"], reader)
+        if "rounds" in data:
+            data["rounds"], data["stop"] = read_rounds(data["rounds"], catalog, problems)
         if "train" in data:
             data["train"] = read_train(data["train"], problems)
         data["origin"], data["seeds_place"] = path, located.where(("seeds", "path"))
@@ -216,6 +220,7 @@ class Recipe(Section):
         plain["seeds"] = {**self.seeds.model_dump(mode="json", exclude={"reader"}), "path": self.seeds_source()}
         if self.seeds.reader is not None:
             plain["seeds"]["reader"] = self.seeds.reader.to_plain()
+        plain["rounds"] = plain_rounds(self.rounds, self.stop)
         for name in ("operators", "filters", "dataset_filters"):
             plain[name] = [use.to_plain(with_free=with_free) for use in getattr(self, name)]
         plain["backends"] = {
@@ -252,7 +257,7 @@ class Recipe(Section):
         return plain
 
 
-_SPECIAL = {"origin", "seeds_place", "backend_keys"}
+_SPECIAL = {"origin", "seeds_place", "backend_keys", "stop"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 
@@ -331,8 +336,8 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
     if recipe is not None and isinstance(recipe.choose, ByBandit) and recipe.choose.bandit.least * drawn > 1:
         message = f"{drawn} operators cannot each have that share; {1 / drawn:.3g} is the most"
         problems.add(("choose", "bandit", "least"), message)
-    if recipe is not None and isinstance(recipe.choose, ByBandit) and recipe.choose.bandit.gain is not None:
-        _check_gain(recipe.choose.bandit.gain, data["filters"], problems)
+    if recipe is not None:
+        _check_signals(recipe, problems)
     labels = [(kind, use.label) for kind in ("operators", "filters", "dataset_filters") for use in data[kind]]
     for kind, label in labels:
         taken = (SEED_OPERATOR,) if kind == "operators" else (*CALL_ERRORS, "unreadable")
@@ -340,34 +345,25 @@ def _check_sense(data: Mapping[str, Any], recipe: Recipe | None, problems: Probl
             problems.add((kind,), f"'{label}' has a meaning of its own in records; give it another name with 'as:'")
         if kind == "dataset_filters" and ("filters", label) in labels:
             problems.add((kind,), f"'{label}' is among filters, too; tell them apart with 'as: other-name'")
-    _check_scores(data, problems)
-    _check_backend_names(data, problems)
+    check_scores(data, problems)
+    check_backend_names(data, problems)
     if recipe is not None:
         _check_keys(recipe, problems)
 
 
-def _check_gain(label: str, filters: tuple[Use[Filter], ...], problems: Problems) -> None:
-    """Find a judge that a bandit goes by and that scores no instruction of this recipe."""
-    able = [use.label for use in filters if isinstance(use.component, InstructionFilter | TextFilter)]
-    if label not in able:
-        problems.add(
-            ("choose", "bandit", "gain"),
-            f"no filter here that judges instructions is called '{label}'.{did_you_mean(label, able)}",
+def _check_signals(recipe: Recipe, problems: Problems) -> None:
+    """Find what a bandit or a stop cannot go by, and that both are asked for."""
+    stop, bandit = recipe.stop, recipe.choose.bandit if isinstance(recipe.choose, ByBandit) else None
+    if bandit is not None and bandit.gain is not None:
+        check_scorer(bandit.gain, ("choose", "bandit", "gain"), recipe.filters, problems)
+    if isinstance(stop, Difficulty):
+        check_scorer(stop.filter, ("rounds", "stop", stop.signal, "filter"), recipe.filters, problems)
+    if stop is not None and bandit is not None:
+        message = (
+            "a bandit learns from lineages that have left all rounds, and a stop lets no lineage begin a round before "
+            "all have left the one before: give up one of the two"
         )
-
-
-def _check_scores(data: Mapping[str, Any], problems: Problems) -> None:
-    """Find scores that a dataset filter reads and that no filter of this recipe gives."""
-    labels = [use.label for use in data["filters"]]
-    judges = [use.label for use in data["filters"] if use.component.asks()]
-    for use in data["dataset_filters"]:
-        for label in [score.removesuffix(":response") for score in use.component.scored_by()]:
-            if label not in labels:
-                message = (
-                    f"'{use.label}' reads the score of '{label}', and no filter here is called so: list that judge "
-                    f"under filters; docs/judges.md tells which there are.{did_you_mean(label, judges)}"
-                )
-                problems.add(("dataset_filters",), message)
+        problems.add(("rounds", "stop"), message)
 
 
 def _check_keys(recipe: Recipe, problems: Problems) -> None:
@@ -377,18 +373,6 @@ def _check_keys(recipe: Recipe, problems: Problems) -> None:
             if name not in recipe.backend_keys:
                 message = f"no backend is called '{name}'.{did_you_mean(name, recipe.backend_keys)}"
                 problems.add((*path, name), message)
-
-
-def _check_backend_names(data: Mapping[str, Any], problems: Problems) -> None:
-    """Find a misspelt role: a backend that nothing names, called nearly like a role."""
-    specs = problems.located.data.get("backends")
-    named = {use.backend for kind in ("operators", "filters") for use in data[kind]}
-    for name in data["backend_keys"]:
-        if name in ROLES or name in named or name in (list(specs.values()) if isinstance(specs, dict) else ()):
-            continue
-        if near := difflib.get_close_matches(name, ROLES, n=1):
-            message = f"no role is called '{name}', and no component names it. Did you mean '{near[0]}'?"
-            problems.add(("backends", name), message)
 
 
 def shown_path(path: Path) -> str:
