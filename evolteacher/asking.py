@@ -108,15 +108,17 @@ class Memory:
         asked: how many of the lineage's asks, and results, were not answered from the store.
         results: what was worked out in the lineage without an LLM.
         tokens: of all its answers so far, prompts included, wherever they came from.
+        counted: the round up to which this process has counted its asks already.
     """
 
-    def __init__(self, desk: Desk, lineage: str) -> None:
+    def __init__(self, desk: Desk, lineage: str, counted: int = -1) -> None:
         self.desk = desk
         self.lineage = lineage
         self.key = bytes.fromhex(lineage)
         self.replies = desk.store.replies(self.key)
         self.forked = desk.forked.replies(self.key) if desk.forked is not None else {}
-        self.results = Results(self.key, desk.store, desk.forked, desk.progress)
+        self.counted = counted
+        self.results = Results(self.key, desk.store, desk.forked, desk.progress, counted)
         self.asked = self.tokens = 0
 
 
@@ -201,7 +203,7 @@ class Asker:
         slot: Slot = (self.round, self.step, nth, request.fingerprint(answerer.identity))
         stored = self.memory.replies.get(slot)
         if stored is not None:
-            desk.progress.replayed += 1
+            desk.progress.replayed += self.round > self.memory.counted
             self._note(place, stored)
         elif (stored := self._from_fork(slot, request, answerer)) is not None:
             self._note(place, stored)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from evolteacher import __version__
@@ -15,6 +15,7 @@ from evolteacher.messages import ROLES
 from evolteacher.provenance import UsedPlugin
 from evolteacher.recipe import Recipe
 from evolteacher.rights import Clearance
+from evolteacher.roundsection import Point
 from evolteacher.yamlfile import dump
 
 
@@ -27,6 +28,7 @@ def dataset_card(
     plugins: Iterable[UsedPlugin] = (),
     certificate: Certificate | None = None,
     rights: Clearance | None = None,
+    curve: Sequence[Point] = (),
 ) -> str:
     """Write the card as Markdown with the front matter that dataset hubs read.
 
@@ -38,6 +40,7 @@ def dataset_card(
         plugins: those that took part, with their versions.
         certificate: of the decontamination; None where there was none.
         rights: the rows by licence and terms, and what the recipe's licence says of them; None knows nothing.
+        curve: what a stop measured and decided after each round; nothing where there was none.
     """
     rights = rights or Clearance()
     tags = ["evol-instruct", "synthetic"]
@@ -55,11 +58,13 @@ def dataset_card(
             f"> **Partial.** {reason}. The rows below are those that have settled; running the same command again "
             "finishes the dataset and rewrites this card.\n"
         )
+    stopped = bool(curve) and curve[-1].decision == "stop"
+    rounds = range((curve[-1].round if stopped else recipe.rounds) + 1)
     parts.append(
         f"{_count(summary.records, 'instruction-response pair')}, evolved from {_count(summary.seeds, 'seed')} over "
-        f"{_count(recipe.rounds, 'round')} by evolteacher {__version__} (Evol-Instruct).\n"
+        f"{_count(len(rounds) - 1, 'round')} by evolteacher {__version__} (Evol-Instruct).\n"
     )
-    rounds = range(recipe.rounds + 1)
+    parts += [_stopping(recipe, curve, stopped)] if curve else []
     parts.append("## Rows by round\n")
     parts.append(
         table(
@@ -101,6 +106,16 @@ def dataset_card(
     parts += licence_section(rights)
     parts.append(f"## Recipe\n\n{fenced(dump(public_recipe(recipe)), 'yaml')}")
     return "\n".join(parts)
+
+
+def _stopping(recipe: Recipe, curve: Sequence[Point], stopped: bool) -> str:
+    """Say by what signal evolving ended, or might have."""
+    values = ", ".join("not measured" if point.value is None else f"{point.value:.4g}" for point in curve)
+    ended = "ended it before the last round" if stopped else "has not ended it so far"
+    return (
+        f"There may be {_count(recipe.rounds, 'round')} at the most; evolving ends when {curve[-1].signal} stops "
+        f"improving, which {ended}. By round: {values}.\n"
+    )
 
 
 def public_recipe(recipe: Recipe) -> dict[str, Any]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from evolteacher.differences import differences
 from evolteacher.history import rejections, summarise
 from evolteacher.passk import wilson
 from evolteacher.report.figures import figures, flow
-from evolteacher.runner import differences
 from evolteacher.store import Store
 
 ROWS = """

@@ -20,6 +20,7 @@ from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
 from evolteacher.recipe import Recipe
 from evolteacher.rights import clearance
+from evolteacher.stopping import curve, rounds_of
 from evolteacher.store import Store
 from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
@@ -81,8 +82,11 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         if name == "parquet" and name not in formats and not _writes_parquet():
             continue
         if name == "rounds":
-            for round in range(recipe.rounds + 1):
+            rounds = rounds_of(recipe, store)
+            for round in range(rounds + 1):
                 write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
+            for round in range(rounds + 1, recipe.rounds + 1):  # of before a stop ended the rounds
+                (folder / f"round-{round}.json").unlink(missing_ok=True)
         else:
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)
@@ -108,7 +112,14 @@ def write_card(store: Store, folder: Path, recipe: Recipe, partial: str, certifi
     data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
     summary, plugins, rights = summarise(store), stored_plugins(store), clearance(store, recipe.licence)
     card = dataset_card(
-        recipe, summary, partial=partial, data_file=data_file, plugins=plugins, certificate=certificate, rights=rights
+        recipe,
+        summary,
+        partial=partial,
+        data_file=data_file,
+        plugins=plugins,
+        certificate=certificate,
+        rights=rights,
+        curve=curve(store),
     )
     _write(folder / CARD, card)
 

@@ -15,7 +15,7 @@ from evolteacher.backend import Backend
 from evolteacher.bandit import Bandit, ByBandit
 from evolteacher.catalog import Catalog
 from evolteacher.errors import RecipeError, did_you_mean
-from evolteacher.evalsection import Evaluate, check_evaluate
+from evolteacher.evalsection import Evaluate
 from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.licensing import known_source
 from evolteacher.limits import Limits
@@ -27,9 +27,10 @@ from evolteacher.overrides import apply_backend, apply_set
 from evolteacher.problems import Problems, shown
 from evolteacher.recipesense import check_sense
 from evolteacher.record import Material
+from evolteacher.roundsection import MOST, Stop, plain_rounds, read_rounds
 from evolteacher.sections import Licence, SamplingSection, Section, Seeds, read_licence
 from evolteacher.seeds import SeedReader
-from evolteacher.trainsection import Train, check_train, only_trains, read_train
+from evolteacher.trainsection import Train, only_trains, read_train
 from evolteacher.use import Use, UseReader, is_label
 from evolteacher.yamlfile import Located, load, plain_data
 
@@ -51,7 +52,8 @@ class Recipe(Section):
     description: str = Field("", description="What it is for, in a sentence.")
     seed: int = Field(42, description="Of the random choices.")
     seeds: Seeds
-    rounds: int = Field(3, ge=1, le=100, description="M: how many times the dataset is evolved.")
+    rounds: int = Field(3, ge=1, le=MOST, description="M: how many times the dataset is evolved, at the most.")
+    stop: Annotated[Stop | None, SkipValidation] = Field(None, exclude=True)
     on_pruned: Literal["retire", "retry"] = Field(
         "retire",
         description="retire ends a rejected lineage (Evol-Teacher); retry evolves its parent again (WizardLM).",
@@ -163,6 +165,8 @@ class Recipe(Section):
         data["backends"], data["backend_keys"] = _backends(specs, reader, problems)
         if "seeds" in data:
             data["seeds"] = _seeds(data["seeds"], reader)
+        if "rounds" in data:
+            data["rounds"], data["stop"] = read_rounds(data["rounds"], catalog, problems)
         if "train" in data:
             data["train"] = read_train(data["train"], problems)
         data["origin"], data["seeds_place"] = path, located.where(("seeds", "path"))
@@ -172,10 +176,6 @@ class Recipe(Section):
             problems.add_invalid((), error, cls, "a recipe", located.data)
             recipe = None
         check_sense(data, recipe, problems)
-        if recipe is not None and recipe.train is not None:
-            check_train(recipe.train, problems)
-        if recipe is not None and recipe.evaluate is not None:
-            check_evaluate(recipe.evaluate, recipe.train is not None, problems)
         if recipe is not None and recipe.operators:
             check_material(recipe.material, recipe.rounds, recipe.operators, catalog, problems)
         problems.raise_any()
@@ -228,6 +228,7 @@ class Recipe(Section):
         plain["seeds"] = {**self.seeds.model_dump(mode="json", exclude={"reader"}), "path": self.seeds_source()}
         if self.seeds.reader is not None:
             plain["seeds"]["reader"] = self.seeds.reader.to_plain()
+        plain["rounds"] = plain_rounds(self.rounds, self.stop)
         for name in ("operators", "filters", "dataset_filters"):
             plain[name] = [use.to_plain(with_free=with_free) for use in getattr(self, name)]
         plain["backends"] = {
@@ -269,7 +270,7 @@ class Recipe(Section):
         return plain
 
 
-_SPECIAL = {"origin", "seeds_place", "backend_keys"}
+_SPECIAL = {"origin", "seeds_place", "backend_keys", "stop"}
 _COMPONENTS = {"operators", "filters", "dataset_filters", "backends"}
 
 

@@ -23,6 +23,7 @@ from evolteacher.backend import Workload
 from evolteacher.catalog import Catalog
 from evolteacher.changes import Changes, compare, snapshot
 from evolteacher.database import DATABASE
+from evolteacher.differences import differences
 from evolteacher.engine import Engine
 from evolteacher.errors import UsageError
 from evolteacher.history import summarise
@@ -36,7 +37,7 @@ from evolteacher.recipe import Recipe
 from evolteacher.requirements import check_requirements
 from evolteacher.rest import ClosedAnswerer, ClosedGate, Rest
 from evolteacher.rights import note_rights
-from evolteacher.runner import differences, drop_rows, unfinished, why_pending
+from evolteacher.runner import drop_rows, unfinished, why_pending
 from evolteacher.store import Store
 
 PRUNING = ("filters", "dataset_filters", "on_pruned")

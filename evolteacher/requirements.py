@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from evolteacher.errors import UsageError, plugin_fault
+from evolteacher.arguments import installed
+from evolteacher.errors import MissingExtra, UsageError, plugin_fault
 from evolteacher.recipe import Recipe
+from evolteacher.roundsection import ProxyLoss
 from evolteacher.use import Use
 
 
@@ -15,8 +18,11 @@ def check_requirements(recipe: Recipe) -> None:
 
     Raises:
         UsageError: with a line for each that cannot, and its place in the recipe.
+        MissingExtra: the recipe's stop tunes a model, and what does that is not installed.
         PluginError: a plugin's ``require`` is at fault.
     """
+    if isinstance(recipe.stop, ProxyLoss):
+        _check_proxy(recipe.stop)
     lines: list[str] = []
     for kind in ("operators", "filters", "dataset_filters"):
         lines += missing(kind, getattr(recipe, kind))
@@ -42,6 +48,18 @@ def cautions(recipe: Recipe) -> Iterator[str]:
             said.setdefault(text, []).append(use.label)
     for text, labels in said.items():
         yield f"{', '.join(labels)}: {text}"
+
+
+def _check_proxy(stop: ProxyLoss) -> None:
+    if not installed("sft"):
+        raise MissingExtra(f"rounds.stop: {stop.signal}", "train")
+    folder = Path(stop.model).expanduser()
+    named = stop.model.startswith((".", "~", "/"))
+    if (named or folder.is_dir()) and not (folder / "config.json").is_file():
+        raise UsageError(
+            f"rounds.stop.{stop.signal}.model: '{stop.model}' is no checkpoint: give a folder that holds config.json, "
+            "tokenizer and weights, or a name on the hub"
+        )
 
 
 def missing(kind: str, uses: Iterable[Use[Any]]) -> list[str]:

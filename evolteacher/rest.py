@@ -18,6 +18,7 @@ from evolteacher.operator import Operator
 from evolteacher.pipeline import Check, Pipeline
 from evolteacher.progress import Progress
 from evolteacher.recipe import Recipe
+from evolteacher.stopping import rounds_of
 from evolteacher.store import Store
 from evolteacher.use import Use
 
@@ -50,6 +51,7 @@ class Rest:
     def __init__(self, recipe: Recipe, store: Store) -> None:
         self._recipe = recipe
         self._store = store
+        self._rounds = rounds_of(recipe, store)
         self._engine: Engine | None = None
         self._pipeline = Pipeline.of(recipe.filters)
         self._seen: set[str] = set()
@@ -86,7 +88,7 @@ class Rest:
         if step in names:
             return
         share = 1.0
-        for later in range(round, self._recipe.rounds + 1):
+        for later in range(round, self._rounds + 1):
             steps = self._steps(lineage, later)
             names = [name for name, _, _ in steps]
             begun = names.index(step) if later == round and step in names else 0

@@ -29,13 +29,17 @@ class Results:
         store: where they lie.
         forked: the folder that they may be taken from; None where there is none.
         progress: counters.
+        counted: the round up to which what is taken from the store was counted before.
     """
 
-    def __init__(self, lineage: bytes, store: Store, forked: Store | None, progress: Progress) -> None:
+    def __init__(
+        self, lineage: bytes, store: Store, forked: Store | None, progress: Progress, counted: int = -1
+    ) -> None:
         self._lineage = lineage
         self._store = store
         self._forked = forked
         self._progress = progress
+        self._counted = counted
         self._known: dict[Place, str] | None = None
         self._elsewhere: dict[Place, str] = {}
         self._locks: dict[Place, asyncio.Lock] = {}
@@ -55,7 +59,7 @@ class Results:
             self._elsewhere = self._forked.results(self._lineage) if self._forked is not None else {}
         found = self._known.get(place)
         if found is not None:
-            self._progress.results_replayed += 1
+            self._progress.results_replayed += place[0] > self._counted
             return found
         found = self._elsewhere.get(place)
         if found is not None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
 from evolteacher.database import DATABASE
+from evolteacher.differences import differences
 from evolteacher.engine import Engine
 from evolteacher.errors import EvolteacherError, UsageError
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
@@ -36,7 +36,9 @@ from evolteacher.recipe import Recipe
 from evolteacher.requirements import cautions, check_requirements
 from evolteacher.rights import note_rights, seeds_not_allowed
 from evolteacher.selecting import selected
+from evolteacher.stopping import WAITS
 from evolteacher.store import Store
+from evolteacher.training.proxy import tune_proxy
 from evolteacher.writing import make_folder
 
 
@@ -220,6 +222,10 @@ class Run:
             if isinstance(recipe.choose, ByBandit):
                 size = recipe.choose.bandit.block
                 self.note(f"a bandit chooses operators: lineages go in blocks of {size:,}, two at once at most")
+            if recipe.stop is not None:
+                most = f"{recipe.rounds} at the most"
+                self.note(f"evol stop by {recipe.stop.signal}: a round ends before the next begins, {most}")
+                engine.proxy = tune_proxy
             if self.catalog.observed("evolution_settled"):
                 engine.settled = self._settled
             engine.round_finished = self._round_finished
@@ -265,7 +271,9 @@ class Run:
 
 def why_pending(store: Store) -> str:
     """Return why the first of the lineages that are not finished is not."""
-    found = store.query("SELECT pending FROM lineages WHERE pending != '' ORDER BY ord LIMIT 1").fetchone()
+    # Of lineages that wait for the others to leave a round, the others tell why.
+    query = "SELECT pending FROM lineages WHERE pending != '' ORDER BY pending = ?, ord LIMIT 1"
+    found = store.query(query, (WAITS,)).fetchone()
     return str(found[0]) if found is not None else "not started"
 
 
@@ -310,29 +318,6 @@ def check_experiment(store: Store, recipe: Recipe) -> None:
                 ]
             )
         )
-
-
-def differences(
-    old: Any, new: Any, path: str = "", names: tuple[str, str] = ("the folder", "the recipe")
-) -> Iterator[str]:
-    """Yield a line for each place where two experiments differ.
-
-    Another component in a place is one line, and not one for each of both components' options.
-    """
-    if isinstance(old, dict) and isinstance(new, dict) and (not (path and old and new) or old.keys() & new.keys()):
-        for key in sorted(old.keys() | new.keys()):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else key, names)
-    elif isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in (*old, *new)):
-        for index, (one, other) in enumerate(zip_longest(old, new)):
-            yield from differences(one, other, f"{path}[{index}]", names)
-    elif old != new:
-        yield f"  {path}: {names[0]} has {_shown(old)}, {names[1]} {_shown(new)}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict) and len(value) == 1 and all(isinstance(options, dict) for options in value.values()):
-        return str(next(iter(value)))  # a component: its name says enough beside another's
-    return "nothing" if value is None else json.dumps(value, ensure_ascii=False)
 
 
 def _why(error: BaseException) -> str:

@@ -5,6 +5,7 @@ JSON Schema draft 7, which all editors read.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,7 @@ from evolteacher.filter import DatasetFilter, Filter
 from evolteacher.messages import ROLES
 from evolteacher.operator import Operator
 from evolteacher.recipe import Recipe
+from evolteacher.roundsection import STOPS, Rounds
 from evolteacher.sections import Section, Seeds
 from evolteacher.seeds import SeedReader
 from evolteacher.trainsection import TrainRecipe
@@ -50,6 +52,7 @@ def recipe_schema(catalog: Catalog) -> Schema:
     properties["dataset_filters"] = _list(whole, definitions, "What prunes the finished dataset, in this order.")
     properties["backends"] = _backends(catalog, definitions)
     properties["seeds"] = _seeds(catalog, definitions)
+    properties["rounds"] = _rounds(properties["rounds"], definitions)
     evolving = [name for name in schema["required"] if name not in ("evolteacher", "name")]
     only_evolving = [name for name in properties if name not in TrainRecipe.model_fields]
     order = [name for name in Recipe.model_fields if name in properties]
@@ -254,6 +257,29 @@ def _seeds(catalog: Catalog, definitions: Schema) -> Schema:
     return {
         "anyOf": [{"type": "string", "description": "A file, relative to the recipe, or `hf:owner/name`."}, section]
     }
+
+
+def _rounds(number: Schema, definitions: Schema) -> Schema:
+    """Return the schema of ``rounds``: a number, or the most there are and the signal that may end them sooner."""
+    alone = [name for name, cls in STOPS.items() if not any(field.is_required() for field in cls.model_fields.values())]
+    words = {name: inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0] for name, cls in STOPS.items()}
+    named = {"enum": alone, "enumDescriptions": [words[name].replace("\n", " ") for name in alone]}
+    options: Schema = {name: _hoisted(cls, f"stop.{name}", definitions) for name, cls in STOPS.items()}
+    options.update({name: {"anyOf": [{"type": "null"}, options[name]]} for name in alone})
+    one = {
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 1,
+        "additionalProperties": False,
+        "properties": options,
+    }
+    section = _fields(Rounds, set(), definitions)
+    section["properties"]["stop"] = {
+        "description": "The signal that ends evolving once it stops improving.",
+        "anyOf": [{"type": "null"}, named, one],
+    }
+    description = number.pop("description")
+    return {"description": description, "default": number.pop("default"), "anyOf": [number, section]}
 
 
 def _first_line(cls: type[Component]) -> str:

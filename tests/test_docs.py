@@ -26,6 +26,7 @@ from evolteacher.evalsection import Evaluate
 from evolteacher.limits import Limits
 from evolteacher.money import Budget
 from evolteacher.recipe import Recipe
+from evolteacher.roundsection import STOPS, Rounds
 from evolteacher.sections import Section
 from evolteacher.shapes import FORMATS
 from evolteacher.testing import SITUATIONS
@@ -415,6 +416,8 @@ def keys(model, prefix=""):
         if not field.exclude:
             found[prefix + name] = field
             inner = field.annotation
+            if field is Recipe.model_fields["rounds"]:
+                found.update({**keys(Rounds, f"{prefix}{name}."), f"{prefix}{name}.stop": Recipe.model_fields["stop"]})
             if inner == Recipe.model_fields["choose"].annotation:
                 found.update(keys(Bandit, f"{prefix}{name}.bandit."))
             if inner in (Budget | None, Train | None, Evaluate | None):
@@ -432,8 +435,13 @@ class TestRecipes:
     def test_the_table_holds_every_key_and_no_other(self):
         model = keys(Recipe)
         assert len(model) >= 35
-        documented = {key for key in ROWS if key not in (*FORMATS, *RESERVED)}
+        documented = {key for key in ROWS if key not in (*FORMATS, *RESERVED, *STOPS)}
         assert documented == {key for key in model if key not in ("limits", "budget")}
+
+    def test_each_signal_of_a_stop_and_each_of_its_options_is_named(self):
+        text = read("docs/recipes.md").partition("## Evol stop")[2].partition("\n## ")[0]
+        named = [name for cls in STOPS.values() for name in (cls.signal, *cls.model_fields)]
+        assert len(named) >= 20 and [name for name in named if f"`{name}`" not in text] == []
 
     def test_its_defaults_are_the_models(self):
         seen = 0

@@ -26,7 +26,7 @@ WRONG = {
     "rounds: '3'": "6: rounds: a whole number is needed, not '3'",
     "rounds: 2.0": "6: rounds: a whole number is needed, not 2.0",
     "rounds: 0": "6: rounds: must be 1 or more, not 0",
-    "rounds: {max: 3}": "6: rounds: a whole number is needed",
+    "rounds: [3]": "6: rounds: a whole number is needed",
     "rounds:": "6: rounds: nothing stands here: give a value, or leave the key out",
     "seed: x": "6: seed: a whole number is needed, not 'x'",
     "description: 3": "6: description: a text is needed, not 3",

@@ -110,6 +110,8 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
         )
     fewer = "its parent is tried again" if recipe.on_pruned == "retry" else "its lineage ends"
     lines.append(f"Calls are fewer where rewrites are rejected: then no response is bought, and {fewer}.")
+    if recipe.stop is not None:
+        lines.append(f"All {made.rounds} rounds are counted; evolving ends sooner where {recipe.stop.signal} says so.")
     if made.again:
         lines.append(f"Of the judge's calls {made.again:,} are made only where a verdict could not be read.")
     if made.measured and folder is not None:

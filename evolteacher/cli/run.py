@@ -122,7 +122,8 @@ def _heading(recipe: Recipe, folder: Path) -> str:
         component = recipe.backends[key].component
         model = getattr(component, component.primary, None)
         backends[key] = f"{recipe.backends[key].written}{f' ({model})' if model else ''}"
-    return f"{recipe.name}: {count(recipe.rounds, 'round')} by {' and '.join(backends.values())}, into {folder}"
+    most = " at the most" if recipe.stop is not None else ""
+    return f"{recipe.name}: {count(recipe.rounds, 'round')}{most} by {' and '.join(backends.values())}, into {folder}"
 
 
 def _interrupted(resume: str) -> int:

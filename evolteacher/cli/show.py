@@ -12,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolteacher.choice import trajectory
+from evolteacher.cli.curve import curve_table
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.rejects import Page, show_counts, show_rejected
 from evolteacher.cli.summary import add_rows, fact_table
@@ -20,6 +21,7 @@ from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.history import Summary, lineage, summarise
 from evolteacher.record import Lineage, Step, Verdict
+from evolteacher.stopping import curve
 from evolteacher.store import Store
 
 DEEPEST = 8
@@ -75,12 +77,14 @@ def show(
         if weights:
             emit(_weights(run, recipe, trajectory(store)))
             return
-        summary = summarise(store)
+        summary, points = summarise(store), curve(store)
         rows = store.query(_LINEAGES, (lines,)).fetchall()
     if not summary.seeds:
         emit(Text(f"{run}: no seed was taken in, so this run never began; the command that made it says why"))
         return
     emit(Text(f"{recipe.get('name', run.name)}: {_state(summary)}, in {run}", "bold"), Text(), _facts(summary), Text())
+    if points:
+        emit(curve_table(points), Text())
     if rows:
         emit(_table(rows), Text())
     rest = summary.seeds - len(rows)

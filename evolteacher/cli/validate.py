@@ -35,8 +35,9 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
         complain("warning", f"the seeds are not there: {source}")
     if loaded.train is not None:
         _check_training(Training.of_run(loaded, Path("runs") / loaded.name), catalog)
+    stopping = f" at the most, by {loaded.stop.signal}" if loaded.stop is not None else ""
     parts = [
-        count(loaded.rounds, "round"),
+        f"{count(loaded.rounds, 'round')}{stopping}",
         count(len(loaded.operators), "operator"),
         count(len(loaded.filters) + len(loaded.dataset_filters), "filter"),
         f"backends: {', '.join(dict.fromkeys(use.written for use in loaded.backends.values()))}",

@@ -20,9 +20,9 @@ from evolteacher.comparing.request import CompareOptions, Note, Plan, default_fo
 from evolteacher.comparing.summary import as_markdown
 from evolteacher.comparing.trainings import OVERFIT_LOSS, Arm, as_data, section_of, training_tokens
 from evolteacher.database import DATABASE
+from evolteacher.differences import differences
 from evolteacher.errors import RunError, UsageError
 from evolteacher.lock import locked
-from evolteacher.runner import differences
 from evolteacher.training.folder import CHECKPOINTS, STATE, Folder
 from evolteacher.training.trainer import train
 from evolteacher.training.watch import TrainProgress

@@ -17,6 +17,7 @@ from evolteacher.backend import Backend, Workload
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.budget import Till
 from evolteacher.database import DATABASE
+from evolteacher.differences import differences
 from evolteacher.errors import CallError, UsageError
 from evolteacher.evaluation.programs import Sample, answered, question
 from evolteacher.evaluation.score import Evaluation, Scored, check, facts
@@ -28,7 +29,6 @@ from evolteacher.messages import ROLES, Reply, Sampling
 from evolteacher.progress import Progress
 from evolteacher.promptform import FILE, PromptForm
 from evolteacher.record import text_id
-from evolteacher.runner import differences
 from evolteacher.sandbox import CheckResult, Sandbox
 from evolteacher.store import Store
 from evolteacher.writing import make_folder

@@ -11,6 +11,7 @@ from typing import Any
 
 from evolteacher.choice import trajectory
 from evolteacher.history import rejections
+from evolteacher.stopping import curve
 from evolteacher.store import Store
 
 BINS = 40
@@ -51,6 +52,7 @@ def figures(store: Store) -> Iterator[Figure]:
         _latency(store),
         *_over_time(store),
         _shares(store),
+        _stopping(store),
     ):
         if figure.rows and len(figure.head) > 1:
             yield figure
@@ -160,6 +162,15 @@ def _shares(store: Store) -> Figure:
     rows = tuple((str(block), *(100 * state["shares"][label] for label in labels)) for block, state in blocks)
     title = "Operator weights that the bandit chose, block by block"
     return Figure("shares", title, ("block", *labels), rows, "lines", "% of the draws")
+
+
+def _stopping(store: Store) -> Figure:
+    points = curve(store)
+    words = {"continue": "", "stop": " (ends here)", "last": " (the last)"}
+    rows = tuple((f"{_round(point.round)}{words[point.decision]}", point.value, point.best) for point in points)
+    signal = points[0].signal if points else ""
+    title = f"Evol stop: {signal} after each round"
+    return Figure("stop", title, ("round", signal, "best so far"), rows, "lines", signal)
 
 
 def _round(number: int) -> str:

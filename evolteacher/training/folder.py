@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.database import DATABASE
+from evolteacher.differences import differences
 from evolteacher.errors import RunError, UsageError
-from evolteacher.runner import differences
 from evolteacher.writing import atomic, make_folder
 
 STATE = "training.json"
