@@ -285,7 +285,7 @@ class Graded:
             return et.Judgement(score=float({0: 1, 1: 3, 2: 6, 3: 7}.get(evolution.round, 7)))
 
         async def judge(use, lineage, ask):
-            return {step.round: et.Judgement(reason="no") for step in lineage.steps if step.round == 1}
+            return {step.round: et.Judgement(reason="no") for step in lineage.steps if step.round}
 
         return [
             type("Grade", (et.InstructionFilter,), {"reject": reject}, name="grade"),
@@ -311,7 +311,7 @@ class TestDifficulty:
         seeds, rounds = write_seeds(tmp_path, 6), {"max": 3, "stop": {"acceptance": {"patience": 3}}}
         go(seeds, tmp_path / "run", [Graded()], rounds=rounds, filters=["late"])
         assert [point.value for point in points(tmp_path / "run")] == [1.0, 1.0, 1.0]
-        assert {row[5] for row in steps(tmp_path / "run") if row[1] == 1} == {"lineage"}
+        assert {row[5] for row in steps(tmp_path / "run") if row[1]} == {"lineage"}
 
     def test_a_judge_that_is_not_there_or_scores_no_instructions_is_refused(self, tmp_path):
         seeds = write_seeds(tmp_path, 1)
