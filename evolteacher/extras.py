@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 
 DISTRIBUTION = "evolteacher"
 
-FOR_DEVELOPERS = frozenset({"all", "test"})
+FOR_DEVELOPERS = frozenset({"all", "docs", "test"})
 """Extras that only put others together, or that users do not need."""
 
 _REQUIREMENT = re.compile(

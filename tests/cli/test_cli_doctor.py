@@ -39,7 +39,7 @@ def test_json_holds_the_same(cli):
     ]
     assert all((row["why_not"] is None) == row["active"] for row in told["sandbox"])
     assert {"embedded", "filters", "litellm", "train"} <= told["extras"].keys()
-    assert not {"all", "test"} & told["extras"].keys()
+    assert not {"all", "docs", "test"} & told["extras"].keys()
     assert len(told["plugins"]) >= 20 and all(row["loaded"] for row in told["plugins"])
 
 
