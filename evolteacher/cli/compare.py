@@ -39,7 +39,7 @@ def compare(
     b: Annotated[
         str | None,
         typer.Argument(
-            metavar="[B]", help="The other. Left out, A is a run: its seeds and its evolved rows.", show_default=False
+            metavar="B", help="The other. Left out, A is a run: its seeds and its evolved rows.", show_default=False
         ),
     ] = None,
     recipe: Annotated[
@@ -63,7 +63,7 @@ def compare(
         typer.Option("--on", metavar="NAME[:FILE]", help="Measure on this benchmark, too; may be repeated."),
     ] = None,
     problems: Annotated[
-        int | None, typer.Option("--problems", min=2, metavar="N", help="With --on: only the first N problems.")
+        int | None, typer.Option("--problems", min=5, metavar="N", help="With --on: only the first N problems.")
     ] = None,
     max_tokens: Annotated[
         int, typer.Option("--max-tokens", min=1, help="With --on: most new tokens of an answer.")

@@ -92,7 +92,7 @@ class TestOutcome:
         return Outcome(design, {"a": held, "b": held}, measured, base, [*more.get("a", {})])
 
     def test_lineages_count_alike(self):
-        figures = self.outcome([3, 3, 3, 1, 2], [0, 0, 0, 1, 2]).as_dict()
+        figures = self.outcome([2, 3, 4, 1, 2], [0, 0, 0, 1, 2]).as_dict()
         loss = figures["comparisons"][0]["loss"]["a"]
         assert (loss["a"], loss["b"]) == (2, 1) and loss["difference"]["mean"] == -1
         assert figures["controls"] is None and not figures["trusted"]
