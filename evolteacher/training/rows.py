@@ -16,6 +16,7 @@ from evolteacher.dataset import row_of
 from evolteacher.errors import UsageError
 from evolteacher.history import records, summarise
 from evolteacher.licensing import split_terms
+from evolteacher.record import text_id
 from evolteacher.sources import SeedReport, counted, no_rows, read_examples, reader_for
 from evolteacher.store import Store
 from evolteacher.trainsection import Data
@@ -117,7 +118,7 @@ def read_rows(source: str, section: Data | None, catalog: Catalog) -> Rows:
             continue
         fields = row_of(row, example)
         licence = example.licence or section.licence
-        lineage = fields["lineage"] or ""
+        lineage = fields["lineage"] or text_id(example.instruction)
         rows.append(Row(example.instruction, example.response, lineage, fields["round"], licence, example.terms))
     if not rows and not unanswered:
         no_rows(source, report)

@@ -79,6 +79,15 @@ def test_a_datasets_rows_are_read_as_convert_reads_them(tmp_path):
     assert read.notes == ("1 row without a response left out",)
 
 
+def test_a_row_that_names_no_lineage_is_one_of_its_own(tmp_path):
+    path = tmp_path / "merged.jsonl"
+    rows = [{"instruction": f"task {n}", "output": "answer", "lineage": None, "round": 0} for n in range(4)]
+    rows[3]["lineage"] = "f" * 32
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = [row.lineage for row in read_rows(str(path), None, Catalog.load()).rows]
+    assert len(set(found)) == 4 and all(found) and found[3] == "f" * 32
+
+
 def test_terms_are_counted_by_name(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"instruction": "a", "output": "b", "terms": "mit, openai"}\n{"instruction": "c", "output": "d", '
