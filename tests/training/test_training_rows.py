@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tiny_model import tokenizer
 
 from evolteacher.catalog import Catalog
+from evolteacher.dataset import PROVENANCE
 from evolteacher.errors import SeedError, UsageError
 from evolteacher.promptform import PromptForm
 from evolteacher.training.rows import Row, read_rows, split
@@ -81,7 +82,8 @@ def test_a_datasets_rows_are_read_as_convert_reads_them(tmp_path):
 
 def test_a_row_that_names_no_lineage_is_one_of_its_own(tmp_path):
     path = tmp_path / "merged.jsonl"
-    rows = [{"instruction": f"task {n}", "output": "answer", "lineage": None, "round": 0} for n in range(4)]
+    nothing = dict.fromkeys(PROVENANCE) | {"round": 0, "depth": 0}
+    rows = [{**nothing, "instruction": f"task {n}", "output": "answer"} for n in range(4)]
     rows[3]["lineage"] = "f" * 32
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = [row.lineage for row in read_rows(str(path), None, Catalog.load()).rows]
