@@ -23,6 +23,7 @@ from evolteacher.engine import Engine
 from evolteacher.errors import EvolteacherError, UsageError
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
 from evolteacher.gate import Gate
+from evolteacher.heartbeat import Heartbeat
 from evolteacher.history import Summary, records, summarise, unanswered
 from evolteacher.intake import take_in
 from evolteacher.ledger import Ledger
@@ -165,6 +166,7 @@ class Run:
             stack.enter_context(locked(self.folder))
             store = stack.enter_context(Store(self.folder / DATABASE, full_sync=self.recipe.synchronous == "full"))
             check_experiment(store, self.recipe)
+            stack.enter_context(Heartbeat(store.path, self.progress))
             report = take_in(store, self.recipe, self.catalog)
             for line in report.lines()[1:]:
                 self.note(f"seeds: {line}")

@@ -22,6 +22,7 @@ COMMANDS: dict[str, dict[str, tuple[str, str]]] = {
         "run": ("evolteacher.cli.run:run", "Run a recipe into a folder, or go on with a run."),
         "plan": ("evolteacher.cli.plan:plan", "Say what a run would ask: calls and tokens."),
         "show": ("evolteacher.cli.show:show", "Look at a run, or at one lineage with all its versions."),
+        "watch": ("evolteacher.cli.watch:watch", "Show how a run goes that another process carries out."),
         "stats": ("evolteacher.cli.stats:stats", "Print a run's figures, as tables or as JSON."),
         "diff": ("evolteacher.cli.diff:diff", "Say what differs between two runs, and what may be chance."),
         "report": ("evolteacher.cli.report:report", "Write a run as one HTML file: sums, charts, every lineage."),

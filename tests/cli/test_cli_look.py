@@ -328,7 +328,7 @@ def test_help_names_every_command_and_each_explains_its_options(cli):
     listed = cli("--help").out
     assert cli().out == listed
     names = command_line.commands()
-    assert len(names) == 23
+    assert len(names) == 24
     for name in names:
         assert re.search(rf"^  {name} +\S", listed, re.MULTILINE)
         help = cli(name, "--help")

@@ -1,0 +1,95 @@
+"""``evolteacher watch``: the live display of a run that goes on in another process."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evolteacher.cli.display import Display
+from evolteacher.cli.options import RunFolder
+from evolteacher.cli.terminal import complain, count, duration, note, plain
+from evolteacher.database import DATABASE
+from evolteacher.errors import UsageError
+from evolteacher.heartbeat import Beat, read_beat
+from evolteacher.history import summarise
+from evolteacher.progress import Progress
+from evolteacher.store import Store
+
+LOOK = 0.5
+"""Seconds between two looks at the run."""
+
+
+def watch(
+    run: RunFolder,
+    once: Annotated[bool, typer.Option("--once", help="Print one line on how the run stands, and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --once: one JSON object instead of the line.")] = False,
+) -> None:
+    """Show how a run goes that another process carries out; ends when the run ends. Ctrl-C ends the watching only.
+
+    The exit code is 1 where the run stopped before its end, or its process died or is suspended.
+    """
+    if as_json and not once:
+        raise UsageError("--json goes with --once")
+    with Store(run / DATABASE, read_only=True) as store:
+        beat = read_beat(store)
+        if once and as_json:
+            print(json.dumps(beat.to_plain() if beat is not None else {"state": "unknown"}))
+        elif once:
+            print(plain(_line(beat, store)))
+        elif beat is not None and beat.state == "running" and not beat.stale:
+            beat = _follow(store, beat)
+        if not once:
+            _end(run, beat, store)
+    if beat is None or beat.stale or beat.state == "stopped":
+        raise typer.Exit(1)
+
+
+def _follow(store: Store, beat: Beat) -> Beat:
+    """Show the run until it ends or falls silent; return its last sign."""
+    progress = beat.progress
+    with Display(progress):
+        while beat.state == "running" and not beat.stale:
+            time.sleep(LOOK)
+            beat = read_beat(store) or beat
+            _take_over(progress, beat.progress)
+    return beat
+
+
+def _take_over(shown: Progress, found: Progress) -> None:
+    """Let the display see new counters."""
+    for each in fields(shown):
+        setattr(shown, each.name, getattr(found, each.name))
+
+
+def _line(beat: Beat | None, store: Store) -> str:
+    if beat is None:
+        return f"no heartbeat; {_sums(store)}"
+    silent = f" (no sign of life for {duration(beat.age)})" if beat.stale else ""
+    return f"{beat.to_plain()['state']}{silent}  {Display(beat.progress).line()}"
+
+
+def _end(run: Path, beat: Beat | None, store: Store) -> None:
+    if beat is None:
+        complain("error", f"{run}: nothing is to be watched: no heartbeat is here; {_sums(store)}")
+    elif beat.stale:
+        complain(
+            "error",
+            f"{run}: no sign of life for {duration(beat.age)}: process {beat.pid} died, or is suspended; "
+            f"{_sums(store)}",
+        )
+    elif beat.state == "stopped":
+        complain("error", f"{run}: the run stopped {duration(beat.age)} ago, before its end; {_sums(store)}")
+    else:
+        sys.stdout.flush()
+        note(f"{run}: the run finished {duration(beat.age)} ago; {_sums(store)}")
+
+
+def _sums(store: Store) -> str:
+    summary = summarise(store)
+    return f"{count(summary.records, 'row')}, {count(summary.pending, 'lineage')} not finished"
