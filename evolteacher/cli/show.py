@@ -16,7 +16,7 @@ from evolteacher.cli.curve import curve_table
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.rejects import Page, show_counts, show_rejected
 from evolteacher.cli.summary import add_rows, fact_table
-from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, plain, shortened
+from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, paged, plain, shortened
 from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.history import Summary, lineage, summarise
@@ -56,14 +56,16 @@ def show(
     weights: Annotated[
         bool, typer.Option("--weights", help="Show what a bandit chose operators by, block by block.")
     ] = False,
+    no_pager: Annotated[bool, typer.Option("--no-pager", help="Print a long text as it is.")] = False,
 ) -> None:
     """Look at a run: its sums and its first lineages; or at one lineage with every version, verdict and reason.
 
     What was rejected is on record: --rejected counts it by filter, and --rejected-by shows a filter's texts with the
     reason, the operator and the text that was rewritten. An outcome such as unreadable counts as a filter.
+    At a terminal, what is longer than it is shown in PAGER, or less; NO_COLOR takes colours away.
     """
     _check_options(lineage_id, rejected, rejected_by, round)
-    with Store(run / DATABASE, read_only=True) as store:
+    with paged(pager=not no_pager), Store(run / DATABASE, read_only=True) as store:
         if lineage_id is not None:
             emit(tree(lineage(store, _find(store, run, lineage_id)), full=full))
             return
@@ -77,8 +79,13 @@ def show(
         if weights:
             emit(_weights(run, recipe, trajectory(store)))
             return
-        summary, points = summarise(store), curve(store)
-        rows = store.query(_LINEAGES, (lines,)).fetchall()
+        _overview(store, run, recipe, lines)
+
+
+def _overview(store: Store, run: Path, recipe: dict[str, Any], lines: int) -> None:
+    """Print a run's sums and its first lineages."""
+    summary, points = summarise(store), curve(store)
+    rows = store.query(_LINEAGES, (lines,)).fetchall()
     if not summary.seeds:
         emit(Text(f"{run}: no seed was taken in, so this run never began; the command that made it says why"))
         return

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import shutil
+import signal
+import subprocess
 import sys
 import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,6 +150,54 @@ def emit(*renderables: Any) -> None:
             out.print(renderable)
     lines = (line.rstrip() for line in captured.get().splitlines())
     sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+@contextmanager
+def paged(*, pager: bool = True) -> Iterator[None]:
+    """Show what is emitted in the block in a pager, where stdout is a terminal and the text is longer than it.
+
+    That is ``PAGER``, else ``less``; with neither, or ``pager`` False, the text is printed as it is.
+    """
+    words = shlex.split(os.environ.get("PAGER", "less"))
+    out = console()
+    if not (pager and words and out.is_terminal and shutil.which(words[0])):
+        yield
+        return
+    stdout, sys.stdout = sys.stdout, _Kept(sys.stdout)
+    try:
+        yield
+    finally:
+        kept, sys.stdout = sys.stdout.getvalue(), stdout
+        if kept.count("\n") < out.height:
+            stdout.write(kept)
+        else:
+            _show_in(words, kept)
+
+
+class _Kept(io.StringIO):
+    """Keeps what is written to a terminal, and says of itself what the terminal would."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        """As a terminal is."""
+        return True
+
+    def fileno(self) -> int:
+        """Of the terminal, whose size is asked for."""
+        return self._terminal.fileno()
+
+
+def _show_in(words: list[str], text: str) -> None:
+    """Hand a text to a pager; Ctrl-C is the pager's to answer, and leaving it early no error."""
+    old = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        environment = {"LESS": "FRX", **os.environ}  # colours pass, and a text that fits is just printed
+        subprocess.run(words, input=text.encode("utf-8", "backslashreplace"), env=environment, check=False)
+    finally:
+        signal.signal(signal.SIGINT, old)
 
 
 def program() -> str:
