@@ -26,6 +26,8 @@ if TYPE_CHECKING:
         ContaminationSettings,
     )
     from evolteacher.decontamination.running import BenchmarkRunner
+    from evolteacher.evaluation.public import aevaluate, evaluate
+    from evolteacher.evaluation.score import Evaluation
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
     from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
@@ -89,6 +91,7 @@ __all__ = [
     "ConvertReport",
     "DatasetFilter",
     "DecontaminationReport",
+    "Evaluation",
     "Evolution",
     "EvolutionSettled",
     "Filter",
@@ -137,6 +140,7 @@ __all__ = [
     "Workload",
     "__version__",
     "adecontaminate",
+    "aevaluate",
     "arejudge",
     "arun",
     "check_reference",
@@ -146,6 +150,7 @@ __all__ = [
     "defined",
     "definitions",
     "environment",
+    "evaluate",
     "free",
     "hide",
     "hookimpl",
@@ -183,6 +188,8 @@ _MODULES = {
         "ContaminationSettings",
     ),
     "decontamination.running": ("BenchmarkRunner",),
+    "evaluation.public": ("aevaluate", "evaluate"),
+    "evaluation.score": ("Evaluation",),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
     "fences": ("Block", "split_fences"),
     "filter": (

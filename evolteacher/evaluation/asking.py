@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,9 @@ from evolteacher.database import DATABASE
 from evolteacher.errors import CallError, UsageError
 from evolteacher.evaluation.programs import Sample, answered, question
 from evolteacher.evaluation.score import Evaluation, Scored, check, facts
+from evolteacher.evaluation.spending import Spending
 from evolteacher.gate import Gate
 from evolteacher.ledger import Ledger
-from evolteacher.limits import Limits
 from evolteacher.lock import locked
 from evolteacher.messages import ROLES, Reply, Sampling
 from evolteacher.progress import Progress
@@ -52,6 +52,7 @@ class Asking:
         sampling: how they are drawn.
         samples: a problem; each of several has a seed of its own.
         concurrency: most calls in flight.
+        spending: what they may cost, and how fast they may leave.
     """
 
     backend: Backend
@@ -61,6 +62,7 @@ class Asking:
     sampling: Sampling
     samples: int = 1
     concurrency: int = 8
+    spending: Spending = field(default_factory=Spending)
 
     def experiment(self) -> dict[str, Any]:
         """Return what may not change from one process to the next in one folder; more problems and samples may come."""
@@ -86,6 +88,7 @@ async def evaluate(
         UsageError: the folder holds another evaluation.
         RunError: the folder is in use or cannot be written.
         BackendError: the model cannot answer.
+        BudgetExceeded: the budget allows no further call; what was answered is kept.
         SandboxError: the sandbox itself failed.
     """
     progress = progress or Progress()
@@ -116,9 +119,11 @@ def _check_folder(store: Store, experiment: dict[str, Any]) -> None:
 
 
 async def _ask(asking: Asking, store: Store, progress: Progress, done: Callable[[], None]) -> tuple[Scored, ...]:
-    price = asking.backend.price()
-    till = Till(Ledger(store), None, {}, {MODEL: price} if price is not None else {}, progress)
-    gate = Gate(asking.concurrency, Limits(), till, progress)
+    spending = asking.spending
+    price = spending.known(asking.backend)
+    prices = {MODEL: price} if price is not None else {}
+    till = Till(Ledger(store), spending.budget, {MODEL: spending.price} if spending.price else {}, prices, progress)
+    gate = Gate(asking.concurrency, spending.limits, till, progress)
     longest = max(len(question(problem)) for problem in asking.problems)
     workload = Workload(asking.concurrency, asking.sampling.max_tokens, longest)
     answerer = Answerer(MODEL, asking.backend, workload, gate)
