@@ -15,6 +15,7 @@ from rich.text import Text
 
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.harness import measure
 from evolteacher.cli.options import benchmark_spec
 from evolteacher.cli.spending import (
     BudgetTokens,
@@ -32,6 +33,7 @@ from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.evalsection import answer_sampling
 from evolteacher.evaluation.asking import Asking
 from evolteacher.evaluation.asking import evaluate as evaluate_model
+from evolteacher.evaluation.harness import PREFIX
 from evolteacher.evaluation.naming import component_words, default_folder, make_backend
 from evolteacher.evaluation.programs import read_samples
 from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, facts, runnable, score
@@ -44,7 +46,9 @@ from evolteacher.writing import make_folder
 def evaluate(
     benchmark: Annotated[
         str,
-        typer.Option("--benchmark", "-b", metavar="NAME[:FILE]", help="humaneval, mbpp, problems:FILE.jsonl, …"),
+        typer.Option(
+            "--benchmark", "-b", metavar="NAME[:FILE]", help="humaneval, mbpp, problems:FILE.jsonl, lm-eval:TASK,…"
+        ),
     ] = "humaneval",
     model: Annotated[
         str | None,
@@ -79,6 +83,10 @@ def evaluate(
     tokens_per_minute: TokensPerMinute = None,
     retries: Retries = None,
     price: ModelPrice = None,
+    lm_eval_tasks: Annotated[
+        Path | None,
+        typer.Option("--lm-eval-tasks", metavar="DIR", help="With lm-eval:TASK: a folder of more tasks, as YAML."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="[default: evaluations/BENCHMARK-MODEL; of a file none]"),
@@ -87,18 +95,21 @@ def evaluate(
     show_failures: Annotated[int, typer.Option("--show-failures", min=0, metavar="N", help="Print N failures.")] = 0,
 ) -> None:
     """Measure a model, or a file of samples, on a benchmark. The same command goes on where it was stopped."""
-    if (model is None) == (samples is None):
-        raise UsageError("give one of --model and --samples: what is to be measured")
-    if not 0 < seconds <= 3600:
-        raise UsageError(f"--seconds {seconds:g}: a number above 0, up to 3600, is needed")
     ks = sorted(set(k or [1]))
-    if model is not None and max(ks) > n:
-        raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
+    _check(model, samples, ks, n, seconds)
     spending = bounds(
         budget_usd, budget_tokens, requests_per_minute, requests_per_second, tokens_per_minute, retries, price
     )
     if samples is not None and spending != Spending():
         raise UsageError("a file of samples asks nothing: leave out --budget-…, limits and --price")
+    if benchmark.startswith(PREFIX):
+        if model is None or n > 1:
+            raise UsageError(f"{benchmark}: a task of lm-eval takes --model, and no --samples or --n")
+        drawn = _sampling(temperature, max_tokens, seed, 1)
+        measure(benchmark, model, lm_eval_tasks, limit, drawn, concurrency, spending, out, as_json=as_json)
+        return
+    if lm_eval_tasks is not None:
+        raise UsageError("--lm-eval-tasks goes with --benchmark lm-eval:TASK")
     catalog, sandbox = load_catalog(), Sandbox(seconds=seconds, packages=packages)
     _, chosen = make_benchmark(benchmark_spec(benchmark, "--benchmark"), catalog)
     problems = runnable(chosen, limit)
@@ -106,8 +117,6 @@ def evaluate(
         found = _score_file(samples, chosen, problems, sandbox, chat, partial)
     else:
         assert model is not None
-        if n > 1 and temperature == 0:
-            raise UsageError("--temperature 0 draws the same sample each time: leave out --n, or choose another")
         drawn = _sampling(temperature, max_tokens, seed, n)
         backend = make_backend(model, catalog, "--model")
         spending.known(backend)
@@ -124,7 +133,23 @@ def evaluate(
     _show_failures(found, show_failures)
 
 
+def _check(model: str | None, samples: Path | None, ks: list[int], n: int, seconds: float) -> None:
+    """See that the options go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if (model is None) == (samples is None):
+        raise UsageError("give one of --model and --samples: what is to be measured")
+    if not 0 < seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: a number above 0, up to 3600, is needed")
+    if model is not None and max(ks) > n:
+        raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
+
+
 def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> Sampling:
+    if n > 1 and temperature == 0:
+        raise UsageError("--temperature 0 draws the same sample each time: leave out --n, or choose another")
     try:
         return answer_sampling(n, temperature, max_tokens, seed)
     except ValueError as error:
