@@ -28,6 +28,8 @@ if TYPE_CHECKING:
         ContaminationSettings,
     )
     from evolteacher.decontamination.running import BenchmarkRunner
+    from evolteacher.evaluation.public import aevaluate, evaluate
+    from evolteacher.evaluation.score import Evaluation
     from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
     from evolteacher.fences import Block, split_fences
     from evolteacher.filter import (
@@ -93,6 +95,7 @@ __all__ = [
     "ConvertReport",
     "DatasetFilter",
     "DecontaminationReport",
+    "Evaluation",
     "Evolution",
     "EvolutionSettled",
     "Filter",
@@ -141,6 +144,7 @@ __all__ = [
     "Workload",
     "__version__",
     "adecontaminate",
+    "aevaluate",
     "arejudge",
     "arun",
     "check_reference",
@@ -151,6 +155,7 @@ __all__ = [
     "defined",
     "definitions",
     "environment",
+    "evaluate",
     "free",
     "hide",
     "hookimpl",
@@ -190,6 +195,8 @@ _MODULES = {
         "ContaminationSettings",
     ),
     "decontamination.running": ("BenchmarkRunner",),
+    "evaluation.public": ("aevaluate", "evaluate"),
+    "evaluation.score": ("Evaluation",),
     "events": ("EvolutionSettled", "RoundFinished", "RunFinished", "RunStarted"),
     "fences": ("Block", "split_fences"),
     "filter": (

@@ -1,5 +1,6 @@
 """evolteacher evaluate: pass@k, samples files, a model's answers, and what a kill -9 costs."""
 
+import asyncio
 import contextlib
 import io
 import json
@@ -17,7 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import evolteacher as et
 from evolteacher.cli import main
+from evolteacher.errors import RecipeError, UsageError
 from evolteacher.evaluation.programs import answered, continued, is_code, question
 from evolteacher.passk import interval, pass_at_k, wilson
 from evolteacher_plugins.benchmarks import HumanEval
@@ -188,3 +191,87 @@ def _some(folder):
         return len(slots(folder)) >= 3
     except sqlite3.OperationalError:
         return False
+
+
+def paid(folder):
+    with sqlite3.connect(folder / "run.db") as db:
+        sql = "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM replies"
+        return db.execute(sql).fetchone()[0], db.execute("SELECT count(*) FROM charges").fetchone()[0]
+
+
+def test_a_budget_is_never_overspent_and_a_larger_one_goes_on(tmp_path):
+    words = ["-b", f"problems:{written(tmp_path / 'p.jsonl', TASKS)}", "--model", scripted(), "--max-tokens", "60"]
+    few = evaluate(tmp_path, *words, "--out", "e", "--budget-tokens", "400")
+    assert few.returncode == 3 and "the budget is spent" in few.stderr and "a larger budget" in few.stderr
+    tokens, charges = paid(tmp_path / "e")
+    first = slots(tmp_path / "e")
+    assert 0 < len(first) < 6 and 0 < tokens <= 400 and charges == 0
+    assert not (tmp_path / "e/evaluation.json").exists()
+    more = evaluate(tmp_path, *words, "--out", "e", "--budget-tokens", "100000")
+    assert more.returncode == 0, more.stderr
+    assert slots(tmp_path / "e")[: len(first)] == first and len(slots(tmp_path / "e")) == 6
+    dollars = evaluate(tmp_path, *words, "--out", "d", "--budget-usd", "0.0006", "--price", "1,4")
+    assert dollars.returncode == 3 and "of $0.0006" in dollars.stderr
+    with sqlite3.connect(tmp_path / "d/run.db") as db:
+        cost, number = db.execute("SELECT sum(prompt_tokens + 4 * completion_tokens), count(*) FROM replies").fetchone()
+    assert 0 < number < 6 and cost / 1e6 <= 0.0006
+
+
+def test_calls_leave_no_faster_than_the_limit_says(tmp_path):
+    words = ["-b", f"problems:{written(tmp_path / 'p.jsonl', TASKS)}", "--model", scripted(), "--limit", "3"]
+    done = evaluate(tmp_path, *words, "--requests-per-second", "1", "--out", "e")
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(tmp_path / "e/run.db") as db:
+        ((first, last, number),) = db.execute("SELECT min(at), max(at), count(*) FROM replies")
+    assert number == 3 and last - first >= 1.9
+
+
+def test_bounds_that_are_wrong_cost_nothing(tmp_path):
+    problems = f"problems:{written(tmp_path / 'p.jsonl', TASKS)}"
+    unpriced = json.dumps({"openai-compatible": {"base_url": "https://api.example.org/v1", "model": "m"}})
+    cases = [
+        (scripted(), ["--budget-usd", "0"], "budget.usd: Input should be greater than 0"),
+        (scripted(), ["--budget-usd", "nan"], "budget.usd"),
+        (scripted(), ["--budget-tokens", "-5"], "budget.tokens"),
+        (scripted(), ["--requests-per-minute", "inf"], "limits.requests_per_minute"),
+        (scripted(), ["--retries", "-1"], "limits.retries"),
+        (scripted(), ["--price", "1"], "--price 1: two numbers"),
+        (scripted(), ["--price", "1,-2"], "price.output"),
+        (unpriced, ["--budget-usd", "5"], "no price is known for the backend 'openai-compatible'"),
+    ]
+    for model, words, told in cases:
+        done = evaluate(tmp_path, "-b", problems, "--model", model, *words)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+    samples = written(tmp_path / "s.jsonl", [{"task_id": "T/0", "completion": ""}])
+    done = evaluate(tmp_path, "-b", problems, "--samples", samples, "--partial", "--budget-tokens", "5")
+    assert done.returncode == 2 and "asks nothing" in done.stderr
+    assert not (tmp_path / "evaluations").exists()
+
+
+def test_a_model_is_measured_from_python_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    problems = f"problems:{written(tmp_path / 'p.jsonl', TASKS)}"
+    script = json.loads(scripted())
+    found = et.evaluate(script, problems, "e", samples=2, k=[1, 2])
+    assert found.scores([1])[1][0] == pytest.approx(4 / 6)
+    assert json.loads(Path("e/evaluation.json").read_text()) == json.loads(json.dumps(found.as_dict([1, 2])))
+
+    async def in_a_loop():
+        with pytest.raises(UsageError, match=r"await et\.aevaluate"):
+            et.evaluate(script, problems)
+        return await et.aevaluate(script, problems, limit=2, budget={"tokens": 100_000}, limits={"retries": 0})
+
+    assert len(asyncio.run(in_a_loop()).tallies) == 2
+    for options, told in [
+        ({"k": [2]}, "must be from 1 to `samples`"),
+        ({"samples": 2, "temperature": 0}, "same sample each time"),
+        ({"seconds": 0}, "seconds: "),
+        ({"budget": {"euro": 1}}, "budget.euro"),
+        ({"limits": {"backends": {}}}, "limits.backends"),
+        ({"price": {"input": 1}}, "price.output"),
+    ]:
+        with pytest.raises(UsageError, match=told):
+            et.evaluate(script, problems, "wrong", **options)
+    assert not Path("wrong").exists()
+    with pytest.raises(RecipeError, match="Did you mean 'scripted'"):
+        et.evaluate("scriptde", problems)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,32 +14,41 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.benchmark import Benchmark, Problem
-from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.harness import measure
 from evolteacher.cli.options import benchmark_spec
+from evolteacher.cli.spending import (
+    BudgetTokens,
+    BudgetUsd,
+    ModelPrice,
+    RequestsPerMinute,
+    RequestsPerSecond,
+    Retries,
+    TokensPerMinute,
+    bounds,
+)
 from evolteacher.cli.terminal import command_line, console, count, emit, load_catalog, note, one_line, plain, shortened
 from evolteacher.decontamination.against import make_benchmark
-from evolteacher.errors import RecipeError, UsageError
+from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.evalsection import answer_sampling
 from evolteacher.evaluation.asking import Asking
 from evolteacher.evaluation.asking import evaluate as evaluate_model
+from evolteacher.evaluation.harness import PREFIX
+from evolteacher.evaluation.naming import component_words, default_folder, make_backend
 from evolteacher.evaluation.programs import read_samples
 from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, facts, runnable, score
+from evolteacher.evaluation.spending import Spending
 from evolteacher.messages import Sampling
-from evolteacher.problems import Problems
 from evolteacher.sandbox import Sandbox
-from evolteacher.use import UseReader
 from evolteacher.writing import make_folder
-from evolteacher.yamlfile import parse_value, plain_data
-
-if TYPE_CHECKING:
-    from evolteacher.backend import Backend
 
 
 def evaluate(
     benchmark: Annotated[
         str,
-        typer.Option("--benchmark", "-b", metavar="NAME[:FILE]", help="humaneval, mbpp, problems:FILE.jsonl, …"),
+        typer.Option(
+            "--benchmark", "-b", metavar="NAME[:FILE]", help="humaneval, mbpp, problems:FILE.jsonl, lm-eval:TASK,…"
+        ),
     ] = "humaneval",
     model: Annotated[
         str | None,
@@ -69,6 +76,17 @@ def evaluate(
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Most calls in flight.")] = 8,
     seconds: Annotated[float, typer.Option("--seconds", help="Processor seconds of one sample.")] = 3.0,
     packages: Annotated[bool, typer.Option("--packages", help="Samples may import installed packages.")] = False,
+    budget_usd: BudgetUsd = None,
+    budget_tokens: BudgetTokens = None,
+    requests_per_minute: RequestsPerMinute = None,
+    requests_per_second: RequestsPerSecond = None,
+    tokens_per_minute: TokensPerMinute = None,
+    retries: Retries = None,
+    price: ModelPrice = None,
+    lm_eval_tasks: Annotated[
+        Path | None,
+        typer.Option("--lm-eval-tasks", metavar="DIR", help="With lm-eval:TASK: a folder of more tasks, as YAML."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="[default: evaluations/BENCHMARK-MODEL; of a file none]"),
@@ -77,13 +95,21 @@ def evaluate(
     show_failures: Annotated[int, typer.Option("--show-failures", min=0, metavar="N", help="Print N failures.")] = 0,
 ) -> None:
     """Measure a model, or a file of samples, on a benchmark. The same command goes on where it was stopped."""
-    if (model is None) == (samples is None):
-        raise UsageError("give one of --model and --samples: what is to be measured")
-    if not 0 < seconds <= 3600:
-        raise UsageError(f"--seconds {seconds:g}: a number above 0, up to 3600, is needed")
     ks = sorted(set(k or [1]))
-    if model is not None and max(ks) > n:
-        raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
+    _check(model, samples, ks, n, seconds)
+    spending = bounds(
+        budget_usd, budget_tokens, requests_per_minute, requests_per_second, tokens_per_minute, retries, price
+    )
+    if samples is not None and spending != Spending():
+        raise UsageError("a file of samples asks nothing: leave out --budget-…, limits and --price")
+    if benchmark.startswith(PREFIX):
+        if model is None or n > 1:
+            raise UsageError(f"{benchmark}: a task of lm-eval takes --model, and no --samples or --n")
+        drawn = _sampling(temperature, max_tokens, seed, 1)
+        measure(benchmark, model, lm_eval_tasks, limit, drawn, concurrency, spending, out, as_json=as_json)
+        return
+    if lm_eval_tasks is not None:
+        raise UsageError("--lm-eval-tasks goes with --benchmark lm-eval:TASK")
     catalog, sandbox = load_catalog(), Sandbox(seconds=seconds, packages=packages)
     _, chosen = make_benchmark(benchmark_spec(benchmark, "--benchmark"), catalog)
     problems = runnable(chosen, limit)
@@ -91,12 +117,11 @@ def evaluate(
         found = _score_file(samples, chosen, problems, sandbox, chat, partial)
     else:
         assert model is not None
-        if n > 1 and temperature == 0:
-            raise UsageError("--temperature 0 draws the same sample each time: leave out --n, or choose another")
         drawn = _sampling(temperature, max_tokens, seed, n)
-        backend = _backend(catalog, _model(model))
-        out = out or Path("evaluations") / _file_name(f"{chosen.name}-{_words({backend.name: backend.options()})}")
-        asking = Asking(backend, chosen, tuple(problems), sandbox, drawn, n, concurrency)
+        backend = make_backend(model, catalog, "--model")
+        spending.known(backend)
+        out = out or default_folder(chosen, backend)
+        asking = Asking(backend, chosen, tuple(problems), sandbox, drawn, n, concurrency, spending)
         found = _ask(asking, out)
     if out is not None:
         make_folder(out)
@@ -108,51 +133,27 @@ def evaluate(
     _show_failures(found, show_failures)
 
 
+def _check(model: str | None, samples: Path | None, ks: list[int], n: int, seconds: float) -> None:
+    """See that the options go together.
+
+    Raises:
+        UsageError: they do not.
+    """
+    if (model is None) == (samples is None):
+        raise UsageError("give one of --model and --samples: what is to be measured")
+    if not 0 < seconds <= 3600:
+        raise UsageError(f"--seconds {seconds:g}: a number above 0, up to 3600, is needed")
+    if model is not None and max(ks) > n:
+        raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
+
+
 def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> Sampling:
+    if n > 1 and temperature == 0:
+        raise UsageError("--temperature 0 draws the same sample each time: leave out --n, or choose another")
     try:
         return answer_sampling(n, temperature, max_tokens, seed)
     except ValueError as error:
         raise UsageError(f"--temperature: {error}") from None
-
-
-def _model(text: str) -> str:
-    """Return what is meant by ``--model``: a folder is a checkpoint, which transformers runs."""
-    return f"transformers:{text}" if os.path.isdir(os.path.expanduser(text)) else text
-
-
-def _backend(catalog: Catalog, text: str) -> Backend:
-    """Return the backend that ``NAME``, ``NAME:VALUE`` or ``{NAME: {options}}`` means.
-
-    Raises:
-        RecipeError: there is none, or its options are wrong.
-    """
-    from evolteacher.backend import Backend as base
-
-    if text.lstrip().startswith("{"):
-        try:
-            spec: Any = parse_value(text)
-        except ValueError as error:
-            raise UsageError(f"--model: {error}") from None
-    else:
-        name, colon, value = text.partition(":")
-        try:
-            cls = catalog.find(base, name)
-        except RecipeError as error:
-            hint = "A model's name stands behind its backend's: embedded:NAME."
-            raise RecipeError(f"--model {text}: {error} {hint}") from None
-        primary = cls.primary if colon else ""
-        if colon and (primary not in cls.model_fields or not value):
-            raise RecipeError(f"--model {text}: write {name}, or {name}:{primary.upper() or 'nothing'}")
-        spec = {name: {primary: value} if colon else {}}
-    problems = Problems(plain_data({base.kind: spec}, "--model"))
-    use = UseReader(catalog, problems, ()).one(problems.located.data[base.kind], base, (base.kind,))
-    problems.raise_any()
-    assert use is not None
-    return use.component
-
-
-def _file_name(text: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", text).strip("-.")[:100]
 
 
 def _score_file(
@@ -178,6 +179,10 @@ def _ask(asking: Asking, out: Path) -> Evaluation:
     except KeyboardInterrupt:
         note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
         raise typer.Exit(INTERRUPTED) from None
+    except EvolteacherError as error:
+        if isinstance(error, BudgetExceeded):
+            error.add_note("What was answered is kept. The same command with a larger budget goes on.")
+        raise
 
 
 class Bar:
@@ -208,8 +213,8 @@ class Bar:
 def show_scores(found: Evaluation, ks: list[int], out: Path | None) -> None:
     """Print pass@k with its interval, what failed how, and where the details are."""
     tallies = found.tallies
-    subject = found.about.get("samples_file") or _words(found.about["model"])
-    emit(Text(f"{_words(found.about['benchmark'])}: {one_line(subject, 60)}", "bold"))
+    subject = found.about.get("samples_file") or component_words(found.about["model"])
+    emit(Text(f"{component_words(found.about['benchmark'])}: {one_line(subject, 60)}", "bold"))
     table = Table(box=None, pad_edge=False)
     for heading in ("score", "", "95 % interval", "solved"):
         table.add_column(heading, justify="left" if heading == "score" else "right")
@@ -235,12 +240,6 @@ def _kind(ending: str, status: str, error: str) -> str:
     if ending not in ("", "stop"):
         return "cut at --max-tokens" if ending == "length" else ending.split(":")[0]
     return error if status == "raised" else status
-
-
-def _words(component: dict[str, Any]) -> str:
-    ((name, options),) = component.items()
-    value = options.get("model") or options.get("path")
-    return f"{name}:{value}" if value else str(name)
 
 
 def _show_failures(found: Evaluation, number: int) -> None:

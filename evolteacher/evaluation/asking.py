@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
-from contextlib import AsyncExitStack, ExitStack
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from evolteacher.differences import differences
 from evolteacher.errors import CallError, UsageError
 from evolteacher.evaluation.programs import Sample, answered, question
 from evolteacher.evaluation.score import Evaluation, Scored, check, facts
+from evolteacher.evaluation.spending import Spending
 from evolteacher.gate import Gate
 from evolteacher.ledger import Ledger
-from evolteacher.limits import Limits
 from evolteacher.lock import locked
 from evolteacher.messages import ROLES, Reply, Sampling
 from evolteacher.progress import Progress
@@ -52,6 +52,7 @@ class Asking:
         sampling: how they are drawn.
         samples: a problem; each of several has a seed of its own.
         concurrency: most calls in flight.
+        spending: what they may cost, and how fast they may leave.
     """
 
     backend: Backend
@@ -61,12 +62,13 @@ class Asking:
     sampling: Sampling
     samples: int = 1
     concurrency: int = 8
+    spending: Spending = field(default_factory=Spending)
 
     def experiment(self) -> dict[str, Any]:
         """Return what may not change from one process to the next in one folder; more problems and samples may come."""
         return {
             "benchmark": {self.benchmark.name: self.benchmark.options()},
-            "model": json.loads(self.backend.identity()) if _is_json(self.backend.identity()) else str(self.backend),
+            "model": identity(self.backend),
             "sampling": json.loads(json.dumps(asdict(self.sampling))),
         }
 
@@ -86,6 +88,7 @@ async def evaluate(
         UsageError: the folder holds another evaluation.
         RunError: the folder is in use or cannot be written.
         BackendError: the model cannot answer.
+        BudgetExceeded: the budget allows no further call; what was answered is kept.
         SandboxError: the sandbox itself failed.
     """
     progress = progress or Progress()
@@ -93,7 +96,7 @@ async def evaluate(
         make_folder(folder)
         stack.enter_context(locked(folder))
         store = stack.enter_context(Store(folder / DATABASE))
-        _check_folder(store, asking.experiment())
+        check_folder(store, asking.experiment())
         scored = await _ask(asking, store, progress, done)
     about = {
         "model": {asking.backend.name: asking.backend.options()},
@@ -104,7 +107,12 @@ async def evaluate(
     return Evaluation(about, scored, len(asking.problems))
 
 
-def _check_folder(store: Store, experiment: dict[str, Any]) -> None:
+def check_folder(store: Store, experiment: dict[str, Any]) -> None:
+    """Note what a folder is an evaluation of.
+
+    Raises:
+        UsageError: it holds another one, or a run.
+    """
     stored, folder = store.meta(_FACT), store.path.parent
     if stored is None and store.seed_count():
         raise UsageError(f"{folder}: this folder holds a run; choose another for the evaluation with --out")
@@ -116,23 +124,49 @@ def _check_folder(store: Store, experiment: dict[str, Any]) -> None:
 
 
 async def _ask(asking: Asking, store: Store, progress: Progress, done: Callable[[], None]) -> tuple[Scored, ...]:
-    price = asking.backend.price()
-    till = Till(Ledger(store), None, {}, {MODEL: price} if price is not None else {}, progress)
-    gate = Gate(asking.concurrency, Limits(), till, progress)
     longest = max(len(question(problem)) for problem in asking.problems)
-    workload = Workload(asking.concurrency, asking.sampling.max_tokens, longest)
-    answerer = Answerer(MODEL, asking.backend, workload, gate)
-    desk = Desk(store, gate, {MODEL: answerer}, dict.fromkeys(ROLES, asking.sampling), progress)
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(answerer.close)
-        stack.push_async_callback(desk.stop)
+    backend, spending, drawn = asking.backend, asking.spending, asking.sampling
+    async with open_desk(backend, spending, asking.concurrency, drawn, longest, store, progress) as desk:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(_solve(asking, problem, desk, done)) for problem in asking.problems]
         except BaseExceptionGroup as group_error:
             raise group_error.exceptions[0] from None
-        answerer.finish()
     return tuple(scored for task in tasks for scored in task.result())
+
+
+@asynccontextmanager
+async def open_desk(
+    backend: Backend,
+    spending: Spending,
+    concurrency: int,
+    sampling: Sampling,
+    longest: int,
+    store: Store,
+    progress: Progress,
+) -> AsyncIterator[Desk]:
+    """Give a desk where one backend answers under the key ``MODEL``, within its bounds, and close it after.
+
+    Args:
+        backend: the model.
+        spending: its bounds.
+        concurrency: most calls in flight.
+        sampling: how answers are drawn unless an ask says otherwise.
+        longest: characters of the longest prompt.
+        store: where replies are kept.
+        progress: counters.
+    """
+    known = spending.known(backend)
+    prices = {MODEL: known} if known is not None else {}
+    till = Till(Ledger(store), spending.budget, {MODEL: spending.price} if spending.price else {}, prices, progress)
+    gate = Gate(concurrency, spending.limits, till, progress)
+    answerer = Answerer(MODEL, backend, Workload(concurrency, sampling.max_tokens, longest), gate)
+    desk = Desk(store, gate, {MODEL: answerer}, dict.fromkeys(ROLES, sampling), progress)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(answerer.close)
+        stack.push_async_callback(desk.stop)
+        yield desk
+        answerer.finish()
 
 
 async def _solve(asking: Asking, problem: Problem, desk: Desk, done: Callable[[], None]) -> list[Scored]:
@@ -172,9 +206,9 @@ def _form(backend: Backend) -> str:
     return f"{form.kind}, as saved in {FILE}" if form is not None else "the backend's chat template"
 
 
-def _is_json(text: str) -> bool:
+def identity(backend: Backend) -> Any:
+    """Return what tells a backend from others, as JSON."""
     try:
-        json.loads(text)
+        return json.loads(backend.identity())
     except ValueError:
-        return False
-    return True
+        return str(backend)

@@ -1,0 +1,62 @@
+"""``evolteacher evaluate --benchmark lm-eval:TASK``: tasks of lm-eval, through our backends."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.terminal import command_line, emit, load_catalog, note, plain
+from evolteacher.errors import BudgetExceeded, UsageError
+from evolteacher.evaluation.harness import PREFIX, RESULTS, HarnessAsking, figures, run_harness
+from evolteacher.evaluation.naming import component_words, make_backend
+from evolteacher.evaluation.spending import Spending
+from evolteacher.messages import Sampling
+
+
+def measure(
+    benchmark: str,
+    model: str,
+    include: Path | None,
+    limit: int | None,
+    sampling: Sampling,
+    concurrency: int,
+    spending: Spending,
+    out: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Measure a model on the tasks that stand behind ``lm-eval:``, with commas between them, and print the figures."""
+    tasks = tuple(dict.fromkeys(name.strip() for name in benchmark.removeprefix(PREFIX).split(",") if name.strip()))
+    if not tasks:
+        raise UsageError(f"--benchmark {benchmark}: name a task, such as lm-eval:gsm8k")
+    backend = make_backend(model, load_catalog(), "--model")
+    words = component_words({backend.name: backend.options()})
+    if out is None:
+        out = Path("evaluations") / re.sub(r"[^\w.-]+", "-", f"lm-eval-{'-'.join(tasks)}-{words}").strip("-.")[:100]
+    asking = HarnessAsking(backend, tasks, include, limit, sampling, concurrency, spending)
+    try:
+        found = run_harness(asking, out)
+    except KeyboardInterrupt:
+        note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
+        raise typer.Exit(INTERRUPTED) from None
+    except BudgetExceeded as error:
+        error.add_note("What was answered is kept. The same command with a larger budget goes on.")
+        raise
+    if as_json:
+        print(json.dumps(found, indent=2, default=str))
+        return
+    emit(Text(plain(f"lm-eval: {words}"), "bold"))
+    table = Table(box=None, pad_edge=False)
+    for heading in ("task", "metric", "value", "standard error"):
+        table.add_column(heading, justify="left" if heading in ("task", "metric") else "right")
+    for row in figures(found):
+        table.add_row(*(Text(plain(cell)) for cell in row))
+    emit(table)
+    emit(Text(plain(f"details: {out / RESULTS}")))

@@ -1,0 +1,73 @@
+"""evolteacher evaluate --benchmark lm-eval:TASK, on tasks of our own: nothing is fetched."""
+
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from test_evaluation import evaluate
+
+pytest.importorskip("lm_eval")
+
+ROWS = [{"q": f"{n} + 1", "a": str(n + 1)} for n in range(4)]
+COMMON = """dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+doc_to_text: 'Q: {{{{q}}}} A:'
+"""
+WORDS = """task: sums
+output_type: generate_until
+doc_to_target: '{{a}}'
+generation_kwargs: {until: ["\\n"], max_gen_toks: 16}
+metric_list: [{metric: exact_match, aggregation: mean, higher_is_better: true}]
+"""
+LIKELY = """task: likely
+output_type: multiple_choice
+doc_to_choice: ["1", "2"]
+doc_to_target: 0
+metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
+"""
+RULES = [{"contains": f"Q: {n} + 1", "reply": f"{n + 1 if n else 9}\nand more"} for n in range(4)]
+
+
+@pytest.fixture
+def tasks(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    data = tmp_path / "sums.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    for name, text in (("sums", WORDS), ("likely", LIKELY)):
+        (folder / f"{name}.yaml").write_text(text + COMMON.format(data=json.dumps(str(data))))
+    return folder
+
+
+def test_a_task_in_words_is_asked_of_any_backend_once(tmp_path, tasks):
+    words = ["-b", "lm-eval:sums", "--lm-eval-tasks", str(tasks), "--out", "e"]
+    model = ["--model", json.dumps({"scripted": {"rules": RULES}})]
+    few = evaluate(tmp_path, *words, *model, "--budget-tokens", "50", "--concurrency", "1")
+    assert few.returncode == 3 and "a larger budget" in few.stderr, few.stderr
+    done = evaluate(tmp_path, *words, *model)
+    assert done.returncode == 0 and "exact_match" in done.stdout and "0.7500" in done.stdout, done.stderr
+    found = json.loads((tmp_path / "e/lm-eval.json").read_text())
+    assert found["results"]["sums"]["exact_match,none"] == 0.75
+    again = evaluate(tmp_path, *words, *model, "--json")
+    assert json.loads(again.stdout)["results"] == found["results"]
+    with sqlite3.connect(tmp_path / "e/run.db") as db:
+        assert db.execute("SELECT count(*) FROM replies").fetchone() == (4,)
+
+
+def test_what_cannot_be_done_is_said(tmp_path, tasks):
+    model = ["--model", json.dumps({"scripted": {"rules": RULES}})]
+    for words, told in [
+        (["-b", "lm-eval:likely", "--lm-eval-tasks", str(tasks)], "needs the model's probabilities"),
+        (["-b", "lm-eval:summs", "--lm-eval-tasks", str(tasks)], "Did you mean 'sums'?"),
+        (["-b", "lm-eval:sums", "--lm-eval-tasks", "nowhere"], "there is no such folder"),
+        (["-b", "lm-eval:"], "name a task"),
+        (["-b", "lm-eval:sums", "--n", "2"], "no --samples or --n"),
+        (["-b", "humaneval", "--lm-eval-tasks", str(tasks)], "goes with --benchmark lm-eval:TASK"),
+    ]:
+        done = evaluate(tmp_path, *words, *model)
+        assert done.returncode == 2 and told in done.stderr, done.stderr
+    assert not Path(tmp_path / "evaluations").exists()
