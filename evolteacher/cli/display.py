@@ -75,10 +75,12 @@ class Display:
 
     Args:
         progress: the counters.
+        on: whether anything is shown; otherwise it only measures.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, *, on: bool = True) -> None:
         self.progress = progress
+        self._on = on
         self.pace = Pace()
         self.stopping = False
         self._console = console(stderr=True)
@@ -100,11 +102,13 @@ class Display:
         self._over.set()
         self._thread.join()
         self._hide()
-        if not self._console.is_terminal and self.progress.seeds:
+        if self._on and not self._console.is_terminal and self.progress.seeds:
             self._say()
 
     def note(self, line: str) -> None:
         """Show a line for good, above the table."""
+        if not self._on:
+            return
         if self._live is not None:
             self._console.print(Text(plain(line)))
         else:
@@ -123,6 +127,8 @@ class Display:
             if self.stopping and not self._announced:
                 self._announced = True
                 self.note("stopping: what has settled is being written (Ctrl-C again ends at once)")
+            if not self._on:
+                continue
             if self._console.is_terminal:
                 self._renew()
             elif now - said >= SECONDS_BETWEEN_LINES and self.progress.seeds:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Annotated, Any, NoReturn, Self
@@ -15,10 +17,11 @@ import typer
 from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
 from evolteacher.cli.display import Display
+from evolteacher.cli.eventlog import STANDARD_ERROR, EventLog, Lines
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.stages import follow, planned
-from evolteacher.cli.summary import show_result
-from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
+from evolteacher.cli.summary import dataset_place, show_result
+from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note, plain
 from evolteacher.cli.train import carry_out as train
 from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.progress import Progress
@@ -40,6 +43,14 @@ def run(
             "--fork", metavar="OLD", help="Reuse the replies of this other run where they fit; it is only read."
         ),
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show nothing but errors, and at the end where the dataset is.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what became of each evolution.")] = False,
+    log_json: Annotated[
+        str | None,
+        typer.Option("--log-json", metavar="FILE", help="Append events as JSON Lines; - is stderr, and quiet."),
+    ] = None,
 ) -> None:
     """Run a recipe into a folder, or go on with a run.
 
@@ -52,22 +63,46 @@ def run(
     folder = out if out is not None else Path("runs") / loaded.name
     kept = [change for change in changes or [] if not change.startswith("budget")]
     with_more = resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork)
+    if quiet and verbose:
+        raise UsageError("--quiet and --verbose do not go together; give one of them")
+    telling = Telling(quiet or log_json == STANDARD_ERROR, verbose, log_json)
     if loaded.train is None:
-        carry_out(loaded, folder, catalog, resume, with_more, fork)
+        carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         return
     training = Training.of_run(loaded, folder)
     training.check_extra()  # before anything is paid for
     ahead = planned(training, folder, catalog)
     with timed(folder, "evolve") as spent:
-        result = carry_out(loaded, folder, catalog, resume, with_more, fork)
+        result = carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         spent.counts = bool(result.calls or result.results or result.forked)
     trained = train(training, folder, catalog, resume)
     if trained is not None:
         follow(training, ahead, trained, folder, resume)
 
 
+@dataclass(frozen=True)
+class Telling:
+    """How much of a run is told.
+
+    Attributes:
+        quiet: nothing but errors, and at the end where the dataset is.
+        verbose: what became of each evolution, too.
+        log: where events go as JSON Lines; ``-`` is stderr.
+    """
+
+    quiet: bool = False
+    verbose: bool = False
+    log: str | None = None
+
+
 def carry_out(
-    loaded: Recipe, folder: Path, catalog: Catalog, resume: str, with_more: str, fork: Path | None = None
+    loaded: Recipe,
+    folder: Path,
+    catalog: Catalog,
+    resume: str,
+    with_more: str,
+    fork: Path | None = None,
+    telling: Telling = Telling(),
 ) -> RunResult:
     """Run a loaded recipe with a display, and say what came of it; return that where the run is finished.
 
@@ -78,15 +113,16 @@ def carry_out(
         resume: the command that goes on where it stopped.
         with_more: the same with a larger budget.
         fork: another run whose replies are reused.
+        telling: how much of it is told.
     """
     progress = Progress()
-    display = Display(progress)
-    note(_heading(loaded, folder))
-    with Interruption(display, resume) as interruption:
+    display = Display(progress, on=not telling.quiet)
+    display.note(_heading(loaded, folder))
+    with _told(telling, catalog, display) as tell, Interruption(display, resume) as interruption:
         try:
             with display:
                 result = interruption.run(
-                    arun(loaded, folder, fork=fork, catalog=catalog, progress=progress, note=display.note)
+                    arun(loaded, folder, fork=fork, catalog=catalog, progress=progress, note=tell)
                 )
         except asyncio.CancelledError:
             raise typer.Exit(_interrupted(resume)) from None
@@ -94,12 +130,33 @@ def carry_out(
             if progress.seeds and not isinstance(error, UsageError):
                 error.add_note(f"What was answered is stored. Once that is mended, go on with:\n  {resume}")
             raise
-    show_result(result, loaded, display.pace.tokens_per_second)
+    if telling.quiet:
+        print(plain(dataset_place(result.folder, loaded)))
+    else:
+        show_result(result, loaded, display.pace.tokens_per_second)
     if result.budget:
         _budget(result, with_more)
     if result.pending:
         _pending(result, resume)
     return result
+
+
+@contextmanager
+def _told(telling: Telling, catalog: Catalog, display: Display) -> Iterator[Callable[[str], None]]:
+    """Observe the run as was asked for while the block lasts; yield what takes the lines that a user should know."""
+    if telling.verbose:
+        catalog.register(Lines(display.note), "verbose")
+    if telling.log is None:
+        yield display.note
+        return
+    with EventLog(telling.log) as log:
+        catalog.register(log, "log-json")
+
+        def tell(line: str) -> None:
+            display.note(line)
+            log.note(line)
+
+        yield tell
 
 
 def resume_command(

@@ -47,7 +47,7 @@ def show_result(result: RunResult, recipe: Recipe, rate: float | None = None) ->
         facts.add_row(" tokens", f"{result.tokens:,} generated, {rate:,.0f} a second")
     if result.summary.cost is not None:
         facts.add_row(" paid", f"${result.summary.cost:,.4f} in all, ${result.cost or 0:,.4f} this time")
-    facts.add_row(" dataset", f"{count(result.records, 'row')} in {_dataset(result.folder, recipe)}")
+    facts.add_row(" dataset", f"{count(result.records, 'row')} in {dataset_place(result.folder, recipe)}")
     emit(facts)
     with Store(result.folder / DATABASE, read_only=True) as store:
         example = _example(store, recipe.rounds)
@@ -87,7 +87,8 @@ def _rejects(summary: Summary) -> Iterator[str]:
         yield f"{plain(name)} {sum(numbers.values()):,}{f' ({at})' if len(numbers) > 1 else ''}"
 
 
-def _dataset(folder: Path, recipe: Recipe) -> str:
+def dataset_place(folder: Path, recipe: Recipe) -> str:
+    """Return the first of the dataset's files that is there, else the folder."""
     written = [FILES[name][1] for name in recipe.export or FILES if name in FILES]
     there = [folder / file for file in written if (folder / file).exists()]
     return str(there[0] if there else folder)

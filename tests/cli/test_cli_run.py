@@ -333,3 +333,45 @@ def test_many_seeds_are_shown_in_few_lines_while_they_run(folder, script):
     result = script("run", "recipe.yaml")
     assert result.code == 0
     assert len(result.err.splitlines()) <= 6
+
+
+def events(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_log_json_tells_a_program_what_happens_and_is_appended_to(cli, folder):
+    (folder / "recipe.yaml").write_text(RECIPE)
+    write_seeds(folder / "seeds.jsonl", TASKS)
+    assert cli("run", "recipe.yaml", "--log-json", "log.jsonl").code == 0
+    found = events(folder / "log.jsonl")
+    kinds = [event["event"] for event in found]
+    assert kinds[0] == "run_started" and kinds[-1] == "run_finished"
+    assert kinds.count("evolution_settled") == len(TASKS) * 3 and kinds.count("round_finished") == 2
+    settled = [event for event in found if event["event"] == "evolution_settled"]
+    assert {event["round"] for event in settled} == {0, 1, 2} and all("text" not in event for event in settled)
+    assert sum(not event["kept"] for event in settled) == found[-1]["rejected"]
+    assert all(event["at"].endswith("+00:00") for event in found)
+    assert cli("run", "recipe.yaml", "--log-json", "log.jsonl").code == 0
+    again = events(folder / "log.jsonl")
+    assert again[: len(found)] == found and again[-1]["replayed"]
+
+
+def test_log_json_to_stderr_holds_nothing_but_json_and_says_what_stopped_a_run(cli, folder):
+    (folder / "recipe.yaml").write_text(RECIPE)
+    write_seeds(folder / "seeds.jsonl", TASKS)
+    result = cli("run", "recipe.yaml", "--log-json", "-")
+    assert [json.loads(line)["event"] for line in result.err.splitlines()][-1] == "run_finished"
+    assert result.out == "runs/small/dataset.json\n"
+    cli("run", "recipe.yaml", "--log-json", "no/such/folder/log").refused(1, "no/such/folder/log")
+    assert cli("run", "recipe.yaml", "--out", "cut", "--set", "seeds.path=none.jsonl", "--log-json", "log").code == 2
+    assert "none.jsonl" in events(folder / "log")[-1]["text"]
+
+
+def test_quiet_says_where_the_dataset_is_and_verbose_what_became_of_each(cli, folder):
+    (folder / "recipe.yaml").write_text(RECIPE)
+    write_seeds(folder / "seeds.jsonl", TASKS)
+    result = cli("run", "recipe.yaml", "--quiet")
+    assert (result.code, result.out, result.err) == (0, "runs/small/dataset.json\n", "")
+    result = cli("run", "recipe.yaml", "--out", "loud", "--verbose")
+    assert len(re.findall(r"^[0-9a-f]{8} round \d [\w-]+: (?:kept|rejected by )", result.err, re.MULTILINE)) == 12
+    cli("run", "recipe.yaml", "--quiet", "--verbose").refused(2, "do not go together")
