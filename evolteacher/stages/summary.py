@@ -19,7 +19,7 @@ from evolteacher.writing import atomic
 JSON, MARKDOWN = "summary.json", "summary.md"
 
 FLOOR = 0.05
-"""A score below this is called the benchmark's floor: a few lucky problems, and no room to fall."""
+"""Where no interval begins above this, the benchmark is at its floor: a few lucky problems, and no room to fall."""
 
 _TRAINED = ("rows", "held_out", "steps", "tokens", "first_loss", "loss", "eval_loss", "first_eval_loss")
 
@@ -130,7 +130,7 @@ def verdicts(found: dict[str, Any]) -> Iterator[str]:
         yield f"{each['words']}."
     for benchmark in dict.fromkeys(score["benchmark"] for score in found["scores"]):
         scores = [score for score in found["scores"] if score["benchmark"] == benchmark]
-        if all(score["score"] < FLOOR for score in scores):
+        if all(score["low"] < FLOOR for score in scores):
             yield (
                 f"{benchmark} is at its floor for this model: with so few problems solved it can tell nothing of the "
                 "data. Look at the loss of the rows held out, or take a larger model."
