@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from test_evaluation import evaluate
+from tiny_model import write_model
 
 pytest.importorskip("lm_eval")
 
@@ -56,6 +57,15 @@ def test_a_task_in_words_is_asked_of_any_backend_once(tmp_path, tasks):
     assert json.loads(again.stdout)["results"] == found["results"]
     with sqlite3.connect(tmp_path / "e/run.db") as db:
         assert db.execute("SELECT count(*) FROM replies").fetchone() == (4,)
+
+
+def test_a_checkpoint_does_tasks_of_likelihood_and_in_words(tmp_path, tasks):
+    write_model(tmp_path / "model")
+    model = ["--model", f"transformers:{tmp_path / 'model'}", "--lm-eval-tasks", str(tasks), "--max-tokens", "8"]
+    done = evaluate(tmp_path, "-b", "lm-eval:likely", *model, "--out", "e", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["results"]["likely"]
+    assert 0 <= found["acc,none"] <= 1 and found["acc,none"] * 4 % 1 == 0
 
 
 def test_what_cannot_be_done_is_said(tmp_path, tasks):

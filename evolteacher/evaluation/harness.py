@@ -140,10 +140,22 @@ def _checkpoint(asking: HarnessAsking) -> Any:
             pretrained=options["model"],
             revision=options.get("revision") or "main",
             trust_remote_code=bool(options.get("trust_remote_code")),
+            device=_device(str(options.get("device", "auto"))),
             batch_size=asking.concurrency,
         )
     except (OSError, ValueError) as error:
         raise UsageError(f"the checkpoint {options['model']} cannot be loaded: {error}") from None
+
+
+def _device(wanted: str) -> str:
+    """Return where a checkpoint runs; lm-eval's own default is a GPU, whether there is one or not."""
+    import torch
+
+    if wanted != "auto":
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def _answering(asking: HarnessAsking, store: Store) -> Any:
