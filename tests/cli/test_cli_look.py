@@ -359,7 +359,7 @@ def test_version(cli):
 def test_completion_knows_commands_and_options(script):
     environment = {**os.environ, "_EVOLTEACHER_COMPLETE": "complete_bash", "COMP_CWORD": "1"}
     assert script(env={**environment, "COMP_WORDS": "evolteacher ru"}).out.split() == ["run"]
-    options = script(env={**environment, "COMP_WORDS": "evolteacher run --l", "COMP_CWORD": "2"})
+    options = script(env={**environment, "COMP_WORDS": "evolteacher run --li", "COMP_CWORD": "2"})
     assert options.out.split() == ["--limit"]
 
 
