@@ -135,7 +135,7 @@ class Parquet(FileReader, name="parquet"):
 
 
 class Hub(SeedReader, name="hf"):
-    """A dataset of the Hugging Face hub: ``hf:owner/name/subset:split@revision``, all but the name left out at will.
+    """A dataset of the Hugging Face hub: ``hf:owner/name/subset:split@revision``, all but the name optional.
 
     Needs the extra ``hub``. Streamed: rows are fetched as they are read. No code of the dataset's is run. As
     ``datasets`` does, a folder ``owner/name`` below the working directory is read instead of the hub.
