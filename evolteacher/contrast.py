@@ -13,7 +13,7 @@ from evolteacher.passk import wilson
 from evolteacher.report.figures import figures, flow
 from evolteacher.store import Store
 
-ROWS = """
+_EVOLVED = """
 SELECT s.child FROM steps s LEFT JOIN drops ON drops.ord = s.ord AND drops.round = s.round
 WHERE s.round > 0 AND s.filter = '' AND drops.filter IS NULL AND s.child IS NOT NULL
 """
@@ -125,7 +125,7 @@ class _Side:
         self.rejects = {name: sum(numbers.values()) for name, numbers in rejections(self.store).items()}
         self.experiment = self.store.meta("experiment") or self.store.meta("recipe") or {}
         self.seeds = {id for (id,) in self.store.query("SELECT id FROM seeds")}
-        self.evolved = {text for (text,) in self.store.query(ROWS)}
+        self.evolved = {text for (text,) in self.store.query(_EVOLVED)}
 
 
 def contrast(a: Store, b: Store) -> Contrast:

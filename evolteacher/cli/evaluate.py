@@ -190,12 +190,13 @@ class Bar:
 
     Args:
         total: samples.
+        on: whether it is shown at all.
     """
 
-    def __init__(self, total: int) -> None:
+    def __init__(self, total: int, *, on: bool = True) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
         screen = console(stderr=True)
-        self._bar = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+        self._bar = Progress(*columns, console=screen, transient=True, disable=not (on and screen.is_terminal))
         self._task = self._bar.add_task("", total=total)
 
     def step(self) -> None:

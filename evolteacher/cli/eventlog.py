@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
+import typer
+
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
 from evolteacher.hookspecs import hookimpl
 from evolteacher.writing import cannot_write
@@ -23,7 +25,7 @@ class EventLog:
 
     Events: ``run_started`` (folder, recipe, seeds, rounds, resumed); ``evolution_settled`` (lineage, round, operator,
     kept, stage, filter, reason, replayed); ``round_finished`` (round, kept, rejected, replayed); ``note`` (text);
-    ``run_finished`` (folder, records, rejected, pending, replayed); ``error`` (text).
+    ``run_finished`` (folder, records, rejected, pending, replayed); ``interrupted``; ``error`` (text).
 
     Args:
         path: a file that is appended to, or ``-`` for stderr.
@@ -47,9 +49,11 @@ class EventLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say what ended the run, where something did, and close the file."""
-        if isinstance(error, Exception) and str(error):
-            self.write("error", text=str(error))
+        """Say what ended the run before its end, where something did, and close the file."""
+        if isinstance(error, typer.Exit):  # how a run ends that a signal has stopped
+            self.write("interrupted")
+        elif error is not None:
+            self.write("error", text=str(error) or type(error).__name__)
         if self._file is not sys.stderr:
             with suppress(OSError):
                 self._file.close()

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.terminal import complain, count, duration, emit, load_catalog, plain, usd
-from evolteacher.cli.training_plan import show_training
+from evolteacher.cli.training_plan import show_measuring, show_training
 from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.plan import MEASURED_FROM, Plan, make_plan
@@ -37,6 +37,7 @@ def plan(
     loaded = read_recipe(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
     if not isinstance(loaded, Recipe):
         show_training(Training.of_recipe(loaded), catalog)
+        show_measuring(Training.of_recipe(loaded), catalog)
         return
     folder = out if out is not None else Path("runs") / loaded.name
     with ExitStack() as stack:
@@ -52,6 +53,7 @@ def plan(
     _show(made, loaded, folder if store is not None else None)
     if loaded.train is not None:
         show_training(Training.of_run(loaded, folder), catalog)
+        show_measuring(Training.of_run(loaded, folder), catalog)
 
 
 def _show(made: Plan, recipe: Recipe, folder: Path | None) -> None:

@@ -75,9 +75,9 @@ def run(
     with timed(folder, "evolve") as spent:
         result = carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         spent.counts = bool(result.calls or result.results or result.forked)
-    trained = train(training, folder, catalog, resume)
+    trained = train(training, folder, catalog, resume, quiet=telling.quiet)
     if trained is not None:
-        follow(training, ahead, trained, folder, resume)
+        follow(training, ahead, trained, folder, resume, quiet=telling.quiet)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,9 @@ def planned(training: Training, folder: Path, catalog: Catalog) -> list[Job]:
     return jobs(training.evaluate, training, folder, catalog) if training.evaluate is not None else []
 
 
-def follow(training: Training, planned: list[Job], trained: TrainResult, folder: Path, resume: str) -> None:
+def follow(
+    training: Training, planned: list[Job], trained: TrainResult, folder: Path, resume: str, *, quiet: bool = False
+) -> None:
     """Measure what a recipe measures, write the summary of all stages, and say what it says.
 
     Args:
@@ -34,14 +36,19 @@ def follow(training: Training, planned: list[Job], trained: TrainResult, folder:
         trained: what came of it.
         folder: the run's, or the training's where nothing evolved.
         resume: the command that goes on where it stopped.
+        quiet: say nothing but where the summary is.
     """
-    measured = _measure(planned, folder, resume) if planned else []
+    measured = _measure(planned, folder, resume, quiet) if planned else []
     ks = tuple(sorted(set(training.evaluate.k))) if training.evaluate is not None else (1,)
     for one in measured:
         one.found.write(one.folder, ks)
-        show_scores(one.found, list(ks), one.folder)
+        if not quiet:
+            show_scores(one.found, list(ks), one.folder)
     found = summary.summary(training.name, folder, trained, measured, ks)
     summary.write(found, folder)
+    if quiet:
+        emit(Text(plain(folder / summary.MARKDOWN)))
+        return
     for words in summary.verdicts(found):
         emit(Text(plain(words)))
     for stage, row in found["stages"].items():
@@ -49,16 +56,17 @@ def follow(training: Training, planned: list[Job], trained: TrainResult, folder:
     emit(Text(plain(f"summary: {folder / summary.MARKDOWN}, {folder / summary.JSON}")))
 
 
-def _measure(planned: list[Job], folder: Path, resume: str) -> list[Measurement]:
+def _measure(planned: list[Job], folder: Path, resume: str, quiet: bool) -> list[Measurement]:
     progress = Progress()
     total = sum(len(job.asking.problems) * job.asking.samples for job in planned)
 
     def begin(job: Job) -> None:
         problems = count(len(job.asking.problems), "problem")
-        note(f"measuring the {job.model} model on {problems} of {job.benchmark}, into {job.folder}")
+        if not quiet:
+            note(f"measuring the {job.model} model on {problems} of {job.benchmark}, into {job.folder}")
 
     try:
-        with timed(folder, STAGE) as spent, Bar(total) as bar:
+        with timed(folder, STAGE) as spent, Bar(total, on=not quiet) as bar:
             found = asyncio.run(measure(planned, progress, begin, bar.step))
             spent.counts = progress.calls > 0
     except KeyboardInterrupt:

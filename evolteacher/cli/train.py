@@ -65,7 +65,7 @@ def train(
         follow(training, ahead, trained, training.folder, command_line(*words))
 
 
-def carry_out(training: Training, home: Path, catalog: Any, resume: str) -> TrainResult | None:
+def carry_out(training: Training, home: Path, catalog: Any, resume: str, *, quiet: bool = False) -> TrainResult | None:
     """Train with a display, and say what came of it.
 
     Returns:
@@ -76,6 +76,7 @@ def carry_out(training: Training, home: Path, catalog: Any, resume: str) -> Trai
         home: the folder of all stages: the run's, or the training's own.
         catalog: what is installed.
         resume: the command that goes on where it stopped.
+        quiet: show nothing but errors.
     """
     from evolteacher.cli.trainshow import TrainDisplay, show_row
     from evolteacher.training.trainer import train
@@ -83,8 +84,8 @@ def carry_out(training: Training, home: Path, catalog: Any, resume: str) -> Trai
 
     main, folder = int(os.environ.get("RANK", "0")) == 0, training.folder
     progress = TrainProgress()
-    display = TrainDisplay(progress, on=main)
-    if main:
+    display = TrainDisplay(progress, on=main and not quiet)
+    if main and not quiet:
         note(f"{training.name}: {training.train.model}, {training.train.method}, on {training.data}, into {folder}")
         if training.train.trust_remote_code is not None:
             note(f"the model's own code is run, because: {training.train.trust_remote_code}")
@@ -105,7 +106,8 @@ def carry_out(training: Training, home: Path, catalog: Any, resume: str) -> Trai
     if not result.finished:
         note(f"stopped after {progress.step:,} of {count(progress.steps, 'step')}; go on with:\n  {resume}")
         raise typer.Exit(INTERRUPTED)
-    _say(result.results, result.model, ran=result.ran)
+    if not quiet:
+        _say(result.results, result.model, ran=result.ran)
     return result
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.text import Text
 
 from evolteacher.catalog import Catalog
-from evolteacher.cli.terminal import complain, emit, plain
+from evolteacher.cli.terminal import complain, count, emit, plain
 from evolteacher.database import DATABASE
 from evolteacher.errors import BackendError
+from evolteacher.stages.measuring import read_benchmarks
 from evolteacher.training.job import Training
 
 
@@ -31,3 +32,15 @@ def show_training(training: Training, catalog: Catalog) -> None:
         return
     emit(Text(plain(f"{head} on {training.data}, into {training.folder}"), "bold"), Text(plain(f"  {made.line()}")))
     emit(Text("  Memory is a rule of thumb: weights, gradients, AdamW's moments, activations and the loss."))
+
+
+def show_measuring(training: Training, catalog: Catalog) -> None:
+    """Print what is measured at the end; nothing where a recipe measures nothing."""
+    section = training.evaluate
+    if section is None:
+        return
+    named = [f"{count(len(problems), 'problem')} of {name}" for name, _, problems in read_benchmarks(section, catalog)]
+    are = "is" if len(section.models) == 1 else "are"
+    models = f"the {' and the '.join(section.models)} model {are} measured"
+    each = f", {count(section.samples, 'sample')} each" if section.samples > 1 else ""
+    emit(Text(), Text(plain(f"Then {models} on {' and '.join(named)}{each}."), "bold"))

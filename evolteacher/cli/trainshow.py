@@ -62,7 +62,10 @@ class TrainDisplay:
 
     def note(self, line: str) -> None:
         """Show a line for good, above the bar."""
-        self.show(Text(plain(line))) if self._live is not None else note(line)
+        if self._live is not None:
+            self.show(Text(plain(line)))
+        elif self._on:
+            note(line)
 
     def show(self, text: Text) -> None:
         """Show a text for good, in its colours where the terminal has any."""

@@ -23,7 +23,8 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
     if not isinstance(loaded, Recipe):
         training = Training.of_recipe(loaded)
         _check_training(training, catalog)
-        print(plain(f"{recipe}: valid (tunes {training.train.model}, {training.train.method}, on {training.data})"))
+        tunes = f"tunes {training.train.model}, {training.train.method}, on {training.data}"
+        print(plain(f"{recipe}: valid ({', '.join([tunes, *_measures(training)])})"))
         return
     check_requirements(loaded)
     exports(loaded, lambda line: None)
@@ -44,9 +45,13 @@ def validate(recipe: RecipeName, changes: Changes = None, backend: BackendName =
     ]
     if loaded.train is not None:
         parts.append(f"tunes {loaded.train.model}, {loaded.train.method}")
-    if loaded.evaluate is not None:
-        parts.append(f"measures {' and '.join(loaded.evaluate.models)}")
+    parts += _measures(loaded)
     print(plain(f"{recipe}: valid ({', '.join(parts)})"))
+
+
+def _measures(recipe: Recipe | Training) -> list[str]:
+    """Say what is measured at the end; nothing where nothing is."""
+    return [f"measures {' and '.join(recipe.evaluate.models)}"] if recipe.evaluate is not None else []
 
 
 def _check_training(training: Training, catalog: Catalog) -> None:

@@ -9,14 +9,16 @@ import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from io import StringIO
 
 import pytest
+import typer
 from commands import RECIPE, SCRIPT, TASKS, write_seeds
 from rich.console import Console
 
 from evolteacher.cli.display import Display, Pace
+from evolteacher.cli.eventlog import EventLog
 from evolteacher.progress import Progress
 
 SLOW = RECIPE.replace("scripted}", "{scripted: {latency: 0.15}}}\nconcurrency: 1")
@@ -365,6 +367,18 @@ def test_log_json_to_stderr_holds_nothing_but_json_and_says_what_stopped_a_run(c
     cli("run", "recipe.yaml", "--log-json", "no/such/folder/log").refused(1, "no/such/folder/log")
     assert cli("run", "recipe.yaml", "--out", "cut", "--set", "seeds.path=none.jsonl", "--log-json", "log").code == 2
     assert "none.jsonl" in events(folder / "log")[-1]["text"]
+
+
+@pytest.mark.parametrize(
+    ("error", "row"),
+    [(typer.Exit(130), {"event": "interrupted"}), (KeyError("x"), {"event": "error", "text": "'x'"}), (None, None)],
+)
+def test_log_json_says_how_a_run_ended_before_its_end(tmp_path, error, row):
+    with pytest.raises(type(error)) if error is not None else nullcontext(), EventLog(str(tmp_path / "log")):
+        if error is not None:
+            raise error
+    found = events(tmp_path / "log")
+    assert [{key: value for key, value in each.items() if key != "at"} for each in found] == ([row] if row else [])
 
 
 def test_quiet_says_where_the_dataset_is_and_verbose_what_became_of_each(cli, folder):

@@ -68,6 +68,10 @@ def calls(folder):
 def test_the_whole_way_ends_in_one_summary_and_the_same_command_does_nothing_again(place, capsys):
     assert main(["validate", "whole.yaml"]) == 0
     assert "measures base and tuned" in capsys.readouterr().out
+    assert main(["plan", "whole.yaml"]) == 0
+    assert (
+        "the base and the tuned model are measured on 3 problems of problems:problems.jsonl" in capsys.readouterr().out
+    )
     assert main(["run", "whole.yaml"]) == 0
     out = capsys.readouterr().out
     run = place / "runs" / "whole"
@@ -89,6 +93,9 @@ def test_the_whole_way_ends_in_one_summary_and_the_same_command_does_nothing_aga
     assert main(["run", "whole.yaml"]) == 0
     again = json.loads((run / "summary.json").read_text())
     assert again == summary, "what was found done takes no time, and nothing is asked anew"
+    capsys.readouterr()
+    assert main(["run", "whole.yaml", "--quiet"]) == 0
+    assert capsys.readouterr() == ("runs/whole/dataset.json\nruns/whole/summary.md\n", "")
 
 
 @needs_train
