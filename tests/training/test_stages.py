@@ -7,15 +7,21 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import write_model, write_recipe, write_rows
 
+from evolteacher.benchmark import Problem
 from evolteacher.cli import main
+from evolteacher.evaluation.programs import Sample
+from evolteacher.evaluation.score import Evaluation, Scored
 from evolteacher.passk import paired_interval
+from evolteacher.sandbox import CheckResult
 from evolteacher.stages.clock import read_times, timed
+from evolteacher.stages.measuring import Measurement, differences
 
 needs_train = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
@@ -192,6 +198,26 @@ def test_a_paired_interval_holds_its_mean_and_turns_with_the_sign(gains):
     assert turned[0] == pytest.approx(-high, abs=0.1) and turned[1] == pytest.approx(-low, abs=0.1)
     if not any(gains):
         assert (low, high) == (0, 0)
+
+
+def measurement(model, passed, problems=20):
+    """Return a model that solves the first so many problems."""
+    scored = tuple(
+        Scored(Sample(Problem(f"P/{n}", ""), 0, "", ""), CheckResult("passed" if n < passed else "raised", "suite"))
+        for n in range(problems)
+    )
+    return Measurement("toy", model, Path(), Evaluation({}, scored, problems))
+
+
+@pytest.mark.parametrize(
+    ("base", "tuned", "words"),
+    [(4, 12, "the tuned model is better"), (12, 4, "the tuned model is worse"), (4, 6, "no difference is shown")],
+)
+def test_the_difference_is_tuned_less_base_and_noise_is_called_that(base, tuned, words):
+    (found,) = differences([measurement("base", base), measurement("tuned", tuned)], (1,))
+    assert found.mean == pytest.approx((tuned - base) / 20) and found.low <= found.mean <= found.high
+    assert found.noise == (words == "no difference is shown") and words in found.words()
+    assert differences([measurement("tuned", 3)], (1,)) == []
 
 
 def test_few_problems_that_differ_show_nothing_and_many_do():
