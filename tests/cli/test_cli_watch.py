@@ -72,6 +72,13 @@ def test_a_finished_run_is_said_to_be(cli):
     assert cli("watch", "out", "--once").out.startswith("finished  ")
 
 
+def test_a_run_that_stopped_before_its_end_is_said_to_have(cli):
+    assert cli("run", "recipe.yaml", "--out", "out", "--set", "budget.tokens=900").code == 3
+    cli("watch", "out").refused(1, "the run stopped", "before its end", "not finished")
+    once = cli("watch", "out", "--once", "--json")
+    assert (once.code, json.loads(once.out)["state"]) == (1, "stopped")
+
+
 def test_a_silent_run_is_said_to_be_dead_or_suspended(cli, folder):
     cli("run", "recipe.yaml", "--out", "out")
     change(folder / "out/run.db", state="running", at=time.time() - 60)
