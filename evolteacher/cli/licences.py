@@ -42,7 +42,10 @@ def licences(
 def _show(found: Clearance) -> None:
     from rich.text import Text
 
-    emit(Text(f"{count(found.rows, 'row')}, to be published under {found.licence or 'nothing that the recipe names'}"))
+    under = (
+        f"to be published under {found.licence}" if found.licence else "under a recipe that names no licence for them"
+    )
+    emit(Text(f"{count(found.rows, 'row')}, {under}"))
     emit(
         _table(("rows", "licence", "terms"), [(f"{n:,}", a or UNKNOWN, b or "none") for (a, b), n in found.mix.items()])
     )
