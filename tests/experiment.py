@@ -6,6 +6,7 @@ Run as a script, it carries out one recipe and logs each call that the backend g
 import asyncio
 import json
 import os
+import sqlite3
 import sys
 from pathlib import Path
 
@@ -104,6 +105,19 @@ def catalog(*plugins):
     for number, plugin in enumerate([Plugin(), *plugins]):
         found.register(plugin, f"test-{number}")
     return found
+
+
+def replies(out):
+    """Return how many replies a run has stored so far; none where it has not begun."""
+    if not (out / "run.db").exists():
+        return 0
+    db = sqlite3.connect(out / "run.db")
+    try:
+        return db.execute("SELECT count(*) FROM replies").fetchone()[0]
+    except sqlite3.OperationalError:
+        return 0
+    finally:
+        db.close()
 
 
 def write_seeds(folder, count, answered=True):

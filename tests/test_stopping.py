@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from experiment import catalog, go, recipe, write_seeds
+from experiment import catalog, go, recipe, replies, write_seeds
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import write_model
@@ -246,18 +246,6 @@ class TestARun:
         backend = {"evolve": {"logged": {"latency": changes.pop("latency", 0)}}}
         go(seeds, tmp_path / "run", backends=backend, **changes, **RETRIED)
         assert outcome(tmp_path / "run") == found
-
-
-def replies(out):
-    if not (out / "run.db").exists():
-        return 0
-    db = sqlite3.connect(out / "run.db")
-    try:
-        return db.execute("SELECT count(*) FROM replies").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        db.close()
 
 
 class Faulty:
