@@ -191,6 +191,13 @@ class TestRows:
         written = [json.loads(line) for line in (tmp_path / "r" / "dataset.jsonl").read_text().splitlines()]
         assert [(row["round"], row["licence"] or "", row["terms"] or "") for row in written] == rows
 
+    def test_rows_that_come_to_the_same_terms_by_two_ways_are_counted_together(self, tmp_path):
+        path = tmp_path / "s.jsonl"
+        rows = [{"instruction": f"task {n}", "output": "x", "licence": "mit"} for n in range(3)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in [rows[0], rows[1], rows[2] | {"terms": "openai"}]))
+        go(path, tmp_path / "r", rounds=1, filters=[], terms={"evolve": "openai"})
+        assert by_terms(tmp_path / "r")[1] == {("mit", ""): 2, ("mit", "openai"): 4}
+
     def test_an_operator_of_another_backend_marks_all_that_comes_after_it(self, tmp_path):
         operators = [{"harder": {"backend": "third", "weight": 1}}, "longer"]
         backends = {"evolve": "logged", "third": {"logged": {"latency": 0.001}}}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -145,6 +146,16 @@ class TestADataset:
         assert {"prompt", "reply", "model", "step"} <= json.loads(lines[0]).keys()
         assert evolteacher("push", run, "owner/data", "--revision", "all/of-it").code == 0
 
+    def test_a_key_in_a_prompt_stops_replies_only(self, evolteacher, run, hub, tmp_path):
+        shutil.copytree(run, tmp_path / "r")
+        with sqlite3.connect(tmp_path / "r" / "run.db") as db:
+            db.execute("UPDATE replies SET prompt = 'say k-0123456789abcdef' WHERE rowid = 5")
+        key = {"OTHER_API_KEY": "k-0123456789abcdef"}
+        said = evolteacher("push", tmp_path / "r", "owner/data", "--replies", **key)
+        said.refused(1, "replies.jsonl, line ", "the value of OTHER_API_KEY")
+        assert hub.calls == []
+        assert evolteacher("push", tmp_path / "r", "owner/data", **key).code == 0
+
     def test_an_unfinished_run_is_refused_and_goes_with_partial(self, evolteacher, hub, tmp_path):
         go(write_seeds(tmp_path, 4), tmp_path / "r", note=lambda line: None, **SMALL)
         with sqlite3.connect(tmp_path / "r" / "run.db") as db:
@@ -210,6 +221,10 @@ class TestRefusals:
         evolteacher("push", run, "owner/open").refused(2, "is there and public", "--public")
         assert hub.repos["owner/open"].files() == {"x": b"x"}
         assert evolteacher("push", run, "owner/open", "--public").code == 0
+        hub.open_only = True
+        evolteacher("push", run, "owner/opened").refused(1, "made it public although it was to be private")
+        assert hub.repos["owner/opened"].commits == [] and hub.repos["owner/opened"].files() == {}
+        hub.open_only = False
         hub.serve("dataset", "owner/shut", {})
         kept = evolteacher("push", run, "owner/shut", "--public")
         assert kept.code == 0 and "stays private" in kept.err and hub.repos["owner/shut"].private
