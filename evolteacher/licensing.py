@@ -184,6 +184,11 @@ def why_not(licence: str, target: str, *, unknown: bool = False) -> str:
     return _Expression(licence).why_not(licence_id(target), unknown)
 
 
+def _kind_of_licence(licence: str) -> Kind:
+    """Return what a licence asks; a row without one, whose column says "none", is in nobody's public domain."""
+    return "unknown" if licence == NO_TERMS else kind_of(licence)
+
+
 def why_terms_not(terms: str, target: str, *, unknown: bool = False) -> str:
     """Say why what a model wrote may not be published under a licence; nothing where it may.
 
@@ -195,8 +200,7 @@ def why_terms_not(terms: str, target: str, *, unknown: bool = False) -> str:
         unknown: whether terms that are not known may be.
     """
     for name in split_terms(terms):
-        kind = kind_of(name)
-        if kind in ("public domain", "permissive"):
+        if kind_of(name) in ("public domain", "permissive"):
             continue
         reason = _why_not(licence_id(name), licence_id(target), unknown)
         if reason:
@@ -216,8 +220,9 @@ def join_terms(names: Iterable[str]) -> str:
 
 def _why_not(licence: str, target: str, unknown: bool) -> str:
     """Say why one licence (or name of terms) does not allow another; both as :func:`licence_id` gives them."""
-    kind = kind_of(licence)
-    if kind == "public domain" or (licence == target and kind != "no derivatives" and licence):
+    kind = _kind_of_licence(licence)
+    own = licence == target and licence not in ("", NO_TERMS, UNKNOWN)
+    if kind == "public domain" or (own and kind != "no derivatives"):
         return ""
     if kind == "permissive":
         return _why_not_permissive(licence, target)
@@ -245,7 +250,7 @@ def _why_not_permissive(licence: str, target: str) -> str:
 def _later(licence: str, target: str) -> bool:
     """Whether the target is a version that a share-alike licence lets its material pass to."""
     own, other = _VERSION.fullmatch(licence), _VERSION.fullmatch(target)
-    if own is None or other is None or own["name"] != other["name"]:
+    if own is None or other is None or own["name"] != other["name"] or target not in LICENCES:
         return False
     newer = float(other["number"]) >= float(own["number"])
     if own["name"] in _CC:

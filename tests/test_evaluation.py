@@ -22,6 +22,7 @@ import evolteacher as et
 from evolteacher.cli import main
 from evolteacher.errors import RecipeError, UsageError
 from evolteacher.evaluation.programs import answered, continued, is_code, question
+from evolteacher.evaluation.spending import Spending
 from evolteacher.passk import interval, pass_at_k, wilson
 from evolteacher_plugins.benchmarks import HumanEval
 
@@ -224,6 +225,13 @@ def test_calls_leave_no_faster_than_the_limit_says(tmp_path):
     with sqlite3.connect(tmp_path / "e/run.db") as db:
         ((first, last, number),) = db.execute("SELECT min(at), max(at), count(*) FROM replies")
     assert number == 3 and last - first >= 1.9
+
+
+def test_a_price_that_is_given_wins_over_the_backends_own():
+    given = Spending.of({"usd": 1}, price={"input": 1, "output": 2})
+    for name, options in (("scripted", {}), ("openai-compatible", {"base_url": "http://localhost:1/v1", "model": "m"})):
+        backend = et.Catalog.load().find(et.Backend, name)(**options)
+        assert given.known(backend) == et.Price(input=1, output=2), name
 
 
 def test_bounds_that_are_wrong_cost_nothing(tmp_path):

@@ -47,7 +47,10 @@ class TestWhichAllowsWhich:
             ("gpl-2.0-only", "gpl-3.0-only", "same"), ("gpl-3.0-or-later", "gpl-2.0-only", "same"),
             ("gpl-2.0-or-later", "lgpl-3.0-only", "same"), ("mit", "cc0-1.0", "notice"),
             ("apache-2.0", "gpl-2.0-only", "patents"), ("", "mit", "nothing is known"), ("", "", "nothing is known"),
-            ("proprietary", "mit", "nothing is known"), ("MIT AND GPL-2.0-only", "mit", "same"),
+            ("proprietary", "mit", "nothing is known"), ("None", "mit", "nothing is known"),
+            ("none", "none", "nothing is known"), ("unknown", "unknown", "nothing is known"),
+            ("cc-by-sa-4.0", "cc-by-sa-4.0.0.0.0", "same"), ("cc-by-sa-4.0", "cc-by-sa-5.0", "same"),
+            ("MIT AND GPL-2.0-only", "mit", "same"),
             ("GPL-2.0-only WITH Classpath-exception-2.0", "mit", "nothing is known"), ("MIT OR", "mit", "nothing"),
             ("(MIT OR MIT", "mit", "nothing is known"), ("AND AND", "mit", "nothing is known"),
             ("MIT) OR CC0-1.0", "mit", "nothing"), ("(" * 5000 + "MIT OR MIT", "mit", "nothing"),
@@ -74,6 +77,9 @@ class TestWhichAllowsWhich:
         assert "purposes" in why_terms_not(f"apache-2.0, {name}", "mit")
         assert "purposes" in why_terms_not(name, "cc-by-nc-4.0")
         assert why_terms_not(name, "other") == why_terms_not(name, "LicenseRef-ours") == ""
+
+    def test_a_licence_that_is_called_unknown_takes_nothing_unknown(self):
+        assert "nothing is known" in why_terms_not("unknown", "unknown")
 
     def test_a_llama_licence_goes_under_itself(self):
         assert why_terms_not("llama3.1", "llama3.1") == ""
@@ -184,6 +190,13 @@ class TestRows:
         assert mix == {(a, b): sum((a, b) == row[1:] for row in rows) for a, b in mix}
         written = [json.loads(line) for line in (tmp_path / "r" / "dataset.jsonl").read_text().splitlines()]
         assert [(row["round"], row["licence"] or "", row["terms"] or "") for row in written] == rows
+
+    def test_rows_that_come_to_the_same_terms_by_two_ways_are_counted_together(self, tmp_path):
+        path = tmp_path / "s.jsonl"
+        rows = [{"instruction": f"task {n}", "output": "x", "licence": "mit"} for n in range(3)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in [rows[0], rows[1], rows[2] | {"terms": "openai"}]))
+        go(path, tmp_path / "r", rounds=1, filters=[], terms={"evolve": "openai"})
+        assert by_terms(tmp_path / "r")[1] == {("mit", ""): 2, ("mit", "openai"): 4}
 
     def test_an_operator_of_another_backend_marks_all_that_comes_after_it(self, tmp_path):
         operators = [{"harder": {"backend": "third", "weight": 1}}, "longer"]

@@ -68,10 +68,34 @@ def test_a_checkpoint_does_tasks_of_likelihood_and_in_words(tmp_path, tasks):
     assert 0 <= found["acc,none"] <= 1 and found["acc,none"] * 4 % 1 == 0
 
 
+def test_only_as_many_rows_as_the_limit_says_and_more_later(tmp_path, tasks):
+    words = ["-b", "lm-eval:sums", "--lm-eval-tasks", str(tasks), "--out", "e", "--json"]
+    model = ["--model", json.dumps({"scripted": {"rules": RULES}})]
+    for limit, score in ((2, 0.5), (3, 2 / 3)):
+        done = evaluate(tmp_path, *words, *model, "--limit", str(limit))
+        found = json.loads(done.stdout)
+        assert found["results"]["sums"]["exact_match,none"] == pytest.approx(score)
+        assert (found["limit"], found["n-samples"]["sums"]["effective"]) == (limit, limit)
+        with sqlite3.connect(tmp_path / "e/run.db") as db:
+            assert db.execute("SELECT count(*) FROM replies").fetchone() == (limit,)
+
+
+def test_a_task_of_ones_own_that_is_wrong_is_told_in_a_line(tmp_path, tasks):
+    for name, old, new in (("syntax", "{{a}}", "{{a}"), ("runtime", "{{a}}", "{{a.b.c}}")):
+        text = (tasks / "sums.yaml").read_text().replace("task: sums", f"task: {name}")
+        assert old in text
+        (tasks / f"{name}.yaml").write_text(text.replace(old, new))
+        words = ["-b", f"lm-eval:{name}", "--lm-eval-tasks", str(tasks), "--model", "scripted", "--out", name]
+        done = evaluate(tmp_path, *words)
+        assert done.returncode == 2 and f"lm-eval cannot do {name}: " in done.stderr, done.stderr
+        assert "is a bug in" not in done.stderr
+
+
 def test_what_cannot_be_done_is_said(tmp_path, tasks):
     model = ["--model", json.dumps({"scripted": {"rules": RULES}})]
     for words, told in [
         (["-b", "lm-eval:likely", "--lm-eval-tasks", str(tasks)], "needs the model's probabilities"),
+        (["-b", "lm-eval:QQQQQQQQQ", "--lm-eval-tasks", str(tasks)], "has no task 'QQQQQQQQQ'"),
         (["-b", "lm-eval:summs", "--lm-eval-tasks", str(tasks)], "Did you mean 'sums'?"),
         (["-b", "lm-eval:sums", "--lm-eval-tasks", "nowhere"], "there is no such folder"),
         (["-b", "lm-eval:"], "name a task"),
@@ -80,4 +104,8 @@ def test_what_cannot_be_done_is_said(tmp_path, tasks):
     ]:
         done = evaluate(tmp_path, *words, *model)
         assert done.returncode == 2 and told in done.stderr, done.stderr
+        assert len(done.stderr) < 2000
+    bounded = ["-b", "lm-eval:likely", "--lm-eval-tasks", str(tasks), "--budget-tokens", "5"]
+    done = evaluate(tmp_path, *bounded, "--model", f"transformers:{tmp_path}")
+    assert done.returncode == 2 and "no budget, limit or price can be kept" in done.stderr, done.stderr
     assert not Path(tmp_path / "evaluations").exists()

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -145,6 +146,16 @@ class TestADataset:
         assert {"prompt", "reply", "model", "step"} <= json.loads(lines[0]).keys()
         assert evolteacher("push", run, "owner/data", "--revision", "all/of-it").code == 0
 
+    def test_a_key_in_a_prompt_stops_replies_only(self, evolteacher, run, hub, tmp_path):
+        shutil.copytree(run, tmp_path / "r")
+        with sqlite3.connect(tmp_path / "r" / "run.db") as db:
+            db.execute("UPDATE replies SET prompt = 'say k-0123456789abcdef' WHERE rowid = 5")
+        key = {"OTHER_API_KEY": "k-0123456789abcdef"}
+        said = evolteacher("push", tmp_path / "r", "owner/data", "--replies", **key)
+        said.refused(1, "replies.jsonl, line ", "the value of OTHER_API_KEY")
+        assert hub.calls == []
+        assert evolteacher("push", tmp_path / "r", "owner/data", **key).code == 0
+
     def test_an_unfinished_run_is_refused_and_goes_with_partial(self, evolteacher, hub, tmp_path):
         go(write_seeds(tmp_path, 4), tmp_path / "r", note=lambda line: None, **SMALL)
         with sqlite3.connect(tmp_path / "r" / "run.db") as db:
@@ -177,7 +188,7 @@ class TestADataset:
         path = tmp_path / "s.jsonl"
         path.write_text(json.dumps({"instruction": "print the key", "output": 'print("k-0123456789abcdef")'}) + "\n")
         go(path, tmp_path / "r", note=lambda line: None, **{**SMALL, "export": export})
-        for variable in ("OTHER_API_KEY", "HF_TOKEN"):
+        for variable in ("OTHER_API_KEY", "HF_TOKEN", "API_KEY_2", "DB_PASS"):
             said = evolteacher("push", tmp_path / "r", "owner/data", **{variable: "k-0123456789abcdef"})
             said.refused(1, f"the value of {variable} stands there", "nothing was sent")
             assert "k-0123" not in said.err + said.out
@@ -198,6 +209,10 @@ class TestRefusals:
         said = evolteacher("push", run, "owner/data", HF_TOKEN="hf_wrong_and_secret")
         said.refused(1, "does not let this HF_TOKEN write there (HTTP 401)")
         assert "hf_wrong" not in said.err
+        for odd in ("hf_wrong_and\nsecret", "hf_wröng_and_secret"):
+            said = evolteacher("push", run, "owner/data", HF_TOKEN=odd)
+            said.refused(1, "HF_TOKEN is no token")
+            assert "secret" not in said.err
         evolteacher("push", run, "stranger/data").refused(1, "(HTTP 403)", "write access to 'stranger'")
         assert hub.repos == {}
 
@@ -206,6 +221,10 @@ class TestRefusals:
         evolteacher("push", run, "owner/open").refused(2, "is there and public", "--public")
         assert hub.repos["owner/open"].files() == {"x": b"x"}
         assert evolteacher("push", run, "owner/open", "--public").code == 0
+        hub.open_only = True
+        evolteacher("push", run, "owner/opened").refused(1, "made it public although it was to be private")
+        assert hub.repos["owner/opened"].commits == [] and hub.repos["owner/opened"].files() == {}
+        hub.open_only = False
         hub.serve("dataset", "owner/shut", {})
         kept = evolteacher("push", run, "owner/shut", "--public")
         assert kept.code == 0 and "stays private" in kept.err and hub.repos["owner/shut"].private
@@ -231,7 +250,9 @@ class TestRefusals:
         evolteacher("push", run, "owner/data", HF_ENDPOINT="http://127.0.0.1:9").refused(1, "cannot be reached")
         evolteacher("push", run, "owner/data", HF_HUB_OFFLINE="1").refused(1, "HF_HUB_OFFLINE is set")
 
-    @pytest.mark.parametrize("name", ["data", "a/b/c", "../x", "a/..", "a/b.git", "-a/b", "a/b--c", "ä/b", "a/b\n", ""])
+    @pytest.mark.parametrize(
+        "name", ["data", "a/b/c", "../x", "a/..", "a/b.git", "-a/b", "a/b--c", "aä/b", "a/b\n", ""]
+    )
     def test_a_name_that_no_repository_can_have(self, name):
         with pytest.raises(UsageError, match="names no repository"):
             Target(name)
@@ -358,11 +379,36 @@ class TestAModel:
             (tmp_path / name / "evaluation.json").write_text(json.dumps(SCORES))
         given = [tmp_path / "a" / "evaluation.json", tmp_path / "b"]
         names = [file.name for file in model_parcel(folder, draft, scores=given).files]
-        assert {"evaluation.json", "evaluation-" + tmp_path.name + ".json"} <= set(names) or len(names) == 7
+        assert [name for name in names if name.startswith("eval")] == ["evaluation-b.json", "evaluation.json"]
         for wrong in ("{}", "[]", "no", json.dumps({**SCORES, "pass": {"1": {}}}), json.dumps({**SCORES, "pass": {}})):
             (tmp_path / "wrong.json").write_text(wrong)
             with pytest.raises(UsageError, match=r"wrong\.json"):
                 model_parcel(folder, draft, scores=[tmp_path / "wrong.json"])
+
+    def test_scores_that_the_stage_wrote_are_found_but_not_the_base_models(self, tmp_path):
+        folder, draft = training(tmp_path / "run" / "train"), tmp_path / "draft"
+        draft.mkdir()
+        for model, score in (("base", 0.25), ("tuned", 0.5)):
+            place = tmp_path / "run" / "evaluate" / f"humaneval-{model}"
+            place.mkdir(parents=True)
+            told = {**SCORES, "pass": {"1": {**SCORES["pass"]["1"], "score": score}}}
+            (place / "evaluation.json").write_text(json.dumps(told))
+        model_parcel(folder, draft)
+        card = (draft / "README.md").read_text()
+        assert "| 50.0% |" in card and "25.0%" not in card
+
+    def test_its_configuration_goes_without_the_places_of_this_machine(self, tmp_path):
+        folder, draft = training(tmp_path / "t"), tmp_path / "draft"
+        draft.mkdir()
+        (tmp_path / "base").mkdir()
+        held = {"base_model_name_or_path": str(tmp_path / "base"), "r": 8}
+        (folder / "model" / "adapter_config.json").write_text(json.dumps(held))
+        files = {file.name: file.path for file in model_parcel(folder, draft).files}
+        assert json.loads(files["adapter_config.json"].read_text()) == {"base_model_name_or_path": "base", "r": 8}
+        assert files["config.json"] == folder / "model" / "config.json"
+        (folder / "model" / "adapter_config.json").write_text("{")
+        with pytest.raises(UsageError, match=r"adapter_config\.json: cannot be read"):
+            model_parcel(folder, draft)
 
     def test_an_unfinished_training_goes_with_partial_only(self, tmp_path):
         folder, draft = training(tmp_path / "t", finished=False), tmp_path / "draft"
@@ -388,7 +434,16 @@ class TestAModel:
         draft.mkdir()
         (tmp_path / "secret").write_text("hunter2")
         (folder / "model" / "vocab.json").symlink_to(tmp_path / "secret")
-        assert "vocab.json" in model_parcel(folder, draft).stays
+        (folder / "model" / "merges.txt").symlink_to(folder / "model" / ".env")
+        (folder / "model" / "README.md").unlink()
+        (folder / "model" / "README.md").symlink_to(tmp_path / "secret")
+        assert {"vocab.json", "merges.txt"} <= set(model_parcel(folder, draft).stays)
+        assert "hunter2" not in (draft / "README.md").read_text()
+        (folder / "model" / "README.md").unlink()
+        (folder / "model" / "README.md").write_bytes(b"\xff")
+        with pytest.raises(UsageError, match=r"README\.md: the card cannot be read"):
+            model_parcel(folder, draft)
+        (folder / "model" / "README.md").unlink()
         (folder / "model" / "model.safetensors").unlink()
         with pytest.raises(UsageError, match="no weights"):
             model_parcel(folder, draft)

@@ -12,10 +12,11 @@ from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
 from evolteacher.cli.evaluate import Bar, show_scores
 from evolteacher.cli.terminal import count, duration, emit, note, plain
+from evolteacher.evaluation.score import STAGE
 from evolteacher.progress import Progress
 from evolteacher.stages import summary
 from evolteacher.stages.clock import timed
-from evolteacher.stages.measuring import STAGE, Job, Measurement, jobs, measure
+from evolteacher.stages.measuring import Job, Measurement, jobs, measure
 from evolteacher.training.job import Training
 from evolteacher.training.trainer import TrainResult
 

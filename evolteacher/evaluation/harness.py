@@ -7,9 +7,10 @@ given answers need the model's own probabilities: those are left to lm-eval's ow
 from __future__ import annotations
 
 import asyncio
+import difflib
 import json
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 from evolteacher.asking import Asker, Desk, Memory
 from evolteacher.backend import Backend
 from evolteacher.database import DATABASE
-from evolteacher.errors import CallError, MissingExtra, UsageError, did_you_mean
+from evolteacher.errors import CallError, EvolteacherError, MissingExtra, UsageError
 from evolteacher.evaluation.asking import MODEL, check_folder, identity, open_desk
 from evolteacher.evaluation.naming import RUNNER
 from evolteacher.evaluation.spending import Spending
@@ -77,14 +78,15 @@ def run_harness(asking: HarnessAsking, folder: Path) -> dict[str, Any]:
     asking.spending.known(asking.backend)
     from lm_eval.tasks import TaskManager
 
-    manager = TaskManager(include_path=str(asking.include) if asking.include is not None else None)
+    with _told(asking):
+        manager = TaskManager(include_path=str(asking.include) if asking.include is not None else None)
     for name in asking.tasks:
         if name not in manager.all_tasks:
-            raise UsageError(f"lm-eval has no task '{name}'.{did_you_mean(name, manager.all_tasks)}")
-    try:
+            near = difflib.get_close_matches(name, manager.all_tasks, n=1)
+            hint = f"Did you mean '{near[0]}'?" if near else "`lm-eval ls tasks` prints the thousands that there are"
+            raise UsageError(f"lm-eval has no task '{name}'. {hint}")
+    with _told(asking):
         kinds = {name: task.OUTPUT_TYPE for name, task in manager.load(list(asking.tasks))["tasks"].items()}
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"lm-eval cannot load {', '.join(asking.tasks)}: {error}") from None
     unlikely = [name for name, kind in kinds.items() if kind != GENERATES]
     if unlikely and asking.backend.name != RUNNER:
         raise UsageError(
@@ -92,16 +94,34 @@ def run_harness(asking: HarnessAsking, folder: Path) -> dict[str, Any]:
             f"'{asking.backend.name}' gives words. Measure a checkpoint, --model {RUNNER}:FOLDER, or take a task of "
             f"the kind {GENERATES}"
         )
+    if unlikely and asking.spending != Spending():
+        raise UsageError(
+            f"the task '{unlikely[0]}' is of the kind {kinds[unlikely[0]]}: lm-eval runs the checkpoint itself, where "
+            "no budget, limit or price can be kept: leave them out, or take tasks of the kind " + GENERATES
+        )
     with ExitStack() as stack:
         make_folder(folder)
         stack.enter_context(locked(folder))
         store = stack.enter_context(Store(folder / DATABASE))
         check_folder(store, _experiment(asking))
         model = _checkpoint(asking) if unlikely else _answering(asking, store)
-        found = _measured(model, asking, manager)
+        with _told(asking):
+            found = _measured(model, asking, manager)
         with atomic(folder / RESULTS) as out:
             out.write((json.dumps(found, indent=2, ensure_ascii=False, default=str) + "\n").encode())
     return found
+
+
+@contextmanager
+def _told(asking: HarnessAsking) -> Iterator[None]:
+    """Turn what a task's file, its templates or its code raise into a line: they are the user's, or lm-eval's."""
+    try:
+        yield
+    except EvolteacherError:
+        raise
+    except Exception as error:
+        names = ", ".join(asking.tasks)
+        raise UsageError(f"lm-eval cannot do {names}: {type(error).__name__}: {error}") from error
 
 
 def _experiment(asking: HarnessAsking) -> dict[str, Any]:

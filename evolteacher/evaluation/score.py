@@ -19,6 +19,9 @@ from evolteacher.passk import interval, pass_at_k
 from evolteacher.sandbox import CheckResult, Sandbox
 from evolteacher.writing import atomic, write_lines
 
+STAGE = "evaluate"
+"""The folder inside a run's (or a training's) that its evaluations go into."""
+
 RESULTS = "evaluation.json"
 SAMPLES = "samples.jsonl"
 

@@ -22,8 +22,8 @@ from evolteacher.secrets import hide
 
 ENDPOINT = "https://huggingface.co"
 
-_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}")
-_BRANCH = re.compile(r"[A-Za-z0-9_][\w./-]{0,200}")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
+_BRANCH = re.compile(r"[A-Za-z0-9_][\w./-]{0,200}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def push(parcel: Parcel, target: Target, *, note: Callable[[str], None] = lambda
             "HF_TOKEN is not set: make a token that may write at "
             f"{endpoint()}/settings/tokens and export HF_TOKEN=…; no other place is looked at"
         )
+    if not (token.isascii() and token.isprintable()):  # clients repeat such a one in what they say
+        raise NotAuthorised("HF_TOKEN is no token: there is something else in it than letters, digits and signs")
     _be_quiet()
     api = huggingface_hub.HfApi(endpoint(), token=token, library_name="evolteacher", library_version=__version__)
     with _explained(target, token):
@@ -107,20 +109,17 @@ def push(parcel: Parcel, target: Target, *, note: Callable[[str], None] = lambda
 def _push(api: Any, parcel: Parcel, target: Target, note: Callable[[str], None]) -> Pushed:
     from huggingface_hub import CommitOperationAdd
 
-    before = _there(api, parcel.kind, target)
-    if before is not None and not before.private and not target.public:
+    found = _there(api, parcel.kind, target)
+    if found is not None and not found.private and not target.public:
         raise UsageError(
             f"{target.name} is there and public, and what is pushed would be, too: say --public, or take another name"
         )
-    if before is None:
+    if found is None:
         api.create_repo(target.name, repo_type=parcel.kind, private=not target.public, exist_ok=True)
-        before = _there(api, parcel.kind, target)
-        made = True
-    else:
-        made = False
-        if before.private and target.public:
-            note(f"{target.name} is there and stays private; its settings on the hub can make it public")
-    if before is not None and target.public is False and not before.private:
+    elif found.private and target.public:
+        note(f"{target.name} is there and stays private; its settings on the hub can make it public")
+    there = found or api.repo_info(target.name, repo_type=parcel.kind)
+    if not target.public and not there.private:
         raise HubError(f"{target.name}: the hub made it public although it was to be private; nothing was sent")
     if target.branch:
         api.create_branch(target.name, branch=target.branch, repo_type=parcel.kind, exist_ok=True)
@@ -135,8 +134,7 @@ def _push(api: Any, parcel: Parcel, target: Target, note: Callable[[str], None])
     )
     folder = "datasets/" if parcel.kind == "dataset" else ""
     url = f"{endpoint()}/{folder}{target.name}" + (f"/tree/{target.branch}" if target.branch else "")
-    private = bool(before.private) if before is not None else not target.public
-    return Pushed(url, done.oid, made, done.oid != old, private)
+    return Pushed(url, done.oid, found is None, done.oid != old, bool(there.private))
 
 
 def _there(api: Any, kind: str, target: Target) -> Any:

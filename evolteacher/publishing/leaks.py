@@ -13,7 +13,7 @@ from evolteacher.secrets import SHORTEST, environment, hide, secret_name
 if TYPE_CHECKING:
     from evolteacher.publishing.parcel import ParcelFile
 
-_SECRET = re.compile(r"(?i)(key|token|secret|passw(or)?d|credentials?)$")
+_SECRET = re.compile(r"(?i)(key|token|secret|passw(or)?d|_pass|_pwd|_pat|credential)s?(_?\d+)?$")
 """Ends of the names of variables that hold a secret."""
 
 _LEAST = 12

@@ -12,10 +12,12 @@ from evolteacher import __version__
 from evolteacher.card import without_places
 from evolteacher.errors import RunError, UsageError
 from evolteacher.evaluation.score import RESULTS
+from evolteacher.evaluation.score import STAGE as EVALUATE
 from evolteacher.markdown import table
 from evolteacher.publishing.leaks import check_for_secrets, secrets_of
 from evolteacher.publishing.parcel import Parcel, ParcelFile, as_json, front_matter, licence_in
 from evolteacher.training.folder import MERGED, MODEL, STATE, Folder
+from evolteacher.training.job import STAGE as TRAIN
 from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
 
@@ -28,6 +30,7 @@ _OF_A_MODEL = re.compile(
     r"(adapter_)?model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json"
 )
 _CONFIGURATIONS = ("config.json", "adapter_config.json")
+_NAMES_ITS_BASE = (*_CONFIGURATIONS, "tokenizer_config.json")
 
 
 def model_parcel(checkpoint: Path, draft: Path, *, scores: Iterable[Path] = (), partial: bool = False) -> Parcel:
@@ -48,6 +51,7 @@ def model_parcel(checkpoint: Path, draft: Path, *, scores: Iterable[Path] = (), 
     told = [(path, _read_scores(path)) for path in ([*scores] or _found_scores(model, training))]
     names = []
     for number, (path, found) in enumerate(told):
+        path = path / RESULTS if path.is_dir() else path
         names.append(RESULTS if not number else f"evaluation-{re.sub(r'[^A-Za-z0-9.-]+', '-', path.parent.name)}.json")
         if names[-1] in names[:-1]:
             raise UsageError(f"--scores {path}: two of them lie in folders of one name; rename one")
@@ -58,7 +62,10 @@ def model_parcel(checkpoint: Path, draft: Path, *, scores: Iterable[Path] = (), 
     inside = sorted(path for path in model.iterdir() if _belongs(path, model))
     if not any(path.suffix == ".safetensors" for path in inside):
         raise UsageError(f"{model}: no weights are in it (*.safetensors), so there is nothing to push")
-    files = [ParcelFile(path.name, path) for path in inside] + [ParcelFile(p.name, p) for p in draft.iterdir()]
+    for path in inside:
+        _take_places_out(path, draft)
+    files = [ParcelFile(path.name, path) for path in inside if not (draft / path.name).exists()]
+    files += [ParcelFile(p.name, p) for p in draft.iterdir()]
     check_for_secrets(files, secrets_of(None))
     going = {file.name for file in files}
     stays = tuple(sorted(path.name for path in model.iterdir() if path.name not in going))
@@ -94,14 +101,33 @@ def _allowed(because: str, folder: Path, partial: bool) -> str:
 
 
 def _belongs(path: Path, model: Path) -> bool:
-    """Whether a file is one that models consist of, and lies in the model's folder itself."""
-    inside = path.is_file() and path.resolve().parent == model.resolve()
-    return inside and _OF_A_MODEL.fullmatch(path.name) is not None
+    """Whether a file is one that models consist of, and lies in the model's folder itself, under its own name."""
+    return _OF_A_MODEL.fullmatch(path.name) is not None and _lies_in(path, model)
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    return path.is_file() and path.resolve() == folder.resolve() / path.name
+
+
+def _take_places_out(path: Path, draft: Path) -> None:
+    """Write a configuration anew where it names a folder of this machine, as of the base model."""
+    if path.name not in _NAMES_ITS_BASE:
+        return
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read as JSON, as a model's configuration is: {error}") from None
+    public = {key: without_places(value) if key.endswith("name_or_path") else value for key, value in held.items()}
+    if public != held:
+        with atomic(draft / path.name) as out:
+            out.write(as_json(public))
 
 
 def _found_scores(model: Path, training: Path) -> list[Path]:
     found = [folder / RESULTS for folder in dict.fromkeys((model, training)) if (folder / RESULTS).is_file()]
-    return found or sorted(training.glob(f"evaluations/*/{RESULTS}"))
+    run = training.parent if training.name == TRAIN else training
+    stage = run.glob(f"{EVALUATE}/*-tuned/{RESULTS}")  # the base model's, beside it, are not this model's
+    return found or sorted([*training.glob(f"evaluations/*/{RESULTS}"), *stage])
 
 
 def _read_scores(path: Path) -> dict[str, Any]:
@@ -121,7 +147,7 @@ def _read_scores(path: Path) -> dict[str, Any]:
 def _card(model: Path, training: Path, scores: list[dict[str, Any]]) -> str:
     """Return the model's own card, or a short one, with the scores in it."""
     places = [model / CARD, training / MODEL / CARD] if model.name in (MERGED, MODEL) else [model / CARD]
-    own = next((place.read_text(encoding="utf-8") for place in places if place.is_file()), "")
+    own = next((_text(place) for place in places if _lies_in(place, place.parent)), "")
     front, rest = front_matter(own) if own else ({"tags": ["evol-instruct"]}, f"\n# {training.resolve().name}\n")
     if not own:
         rest += f"\nPushed by evolteacher {__version__}; nothing is on record of how it was made.\n"
@@ -131,6 +157,13 @@ def _card(model: Path, training: Path, scores: list[dict[str, Any]]) -> str:
         return f"---\n{dump(front)}---\n{rest}"
     lines = [line for found in scores for line in _lines(found)]
     return f"---\n{dump(front)}---\n{rest.rstrip()}\n\n## Scores\n\n{table(_HEADS, lines)}"
+
+
+def _text(card: Path) -> str:
+    try:
+        return card.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{card}: the card cannot be read as text in UTF-8: {error}") from None
 
 
 _HEADS = ("benchmark", "score", "", "95 % interval", "problems")

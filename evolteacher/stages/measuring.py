@@ -16,15 +16,12 @@ from evolteacher.errors import UsageError
 from evolteacher.evalsection import Evaluate
 from evolteacher.evaluation.asking import Asking, evaluate
 from evolteacher.evaluation.naming import RUNNER
-from evolteacher.evaluation.score import Evaluation, runnable
+from evolteacher.evaluation.score import STAGE, Evaluation, runnable
 from evolteacher.passk import paired_interval, pass_at_k
 from evolteacher.progress import Progress
 from evolteacher.sandbox import Sandbox
 from evolteacher.training.folder import MODEL
 from evolteacher.training.job import Training
-
-STAGE = "evaluate"
-"""The folder inside a run's (or a training's) that its evaluations go into."""
 
 
 @dataclass(frozen=True)

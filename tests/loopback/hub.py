@@ -69,6 +69,7 @@ class Hub:
         self.owners = owners
         self.lfs_from = lfs_from
         self.fail = dict(fail or {})
+        self.open_only = False  # makes public what was to be private
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
@@ -185,7 +186,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif name in self.hub.repos:
             self._answer(409, {"error": "You already created this repo"})
         else:
-            self.hub.repos[name] = Repo(wish.get("type", "model"), name, wish.get("visibility") == "private")
+            self.hub.repos[name] = Repo(
+                wish.get("type", "model"), name, wish.get("visibility") == "private" and not self.hub.open_only
+            )
             folder = "datasets/" if wish.get("type") == "dataset" else ""
             self._answer(200, {"url": f"{self.hub.url}/{folder}{name}", "id": name})
 
