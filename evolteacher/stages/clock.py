@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from evolteacher.peak import forget_peak, process_peak
 from evolteacher.writing import atomic
 
 FILE = "stages.json"
@@ -39,12 +38,12 @@ def timed(folder: Path, stage: str) -> Iterator[Spent]:
         folder: the run's, or the training's; nothing is written where it does not come to be.
         stage: its name.
     """
-    _forget_peak()
+    forget_peak()
     here, began = Spent(), time.monotonic()
     try:
         yield here
     finally:
-        here.seconds, here.peak_bytes = time.monotonic() - began, peak_bytes()
+        here.seconds, here.peak_bytes = time.monotonic() - began, process_peak()
         if here.counts and folder.is_dir():
             before = read_times(folder)
             old = before.get(stage, Spent())
@@ -61,19 +60,3 @@ def read_times(folder: Path) -> dict[str, Spent]:
         return {name: Spent(float(row["seconds"]), int(row["peak_bytes"])) for name, row in rows.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
-
-
-def _forget_peak() -> None:
-    """Let the kernel count the peak anew, where it can (Linux); else a stage's peak is the process's so far."""
-    with suppress(OSError), open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-
-
-def peak_bytes() -> int:
-    """Return the most memory that this process has held since :func:`timed` began."""
-    with suppress(OSError, ValueError), open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -15,6 +13,7 @@ from typing import Any
 
 from evolteacher.catalog import Catalog
 from evolteacher.lock import locked
+from evolteacher.peak import process_peak
 from evolteacher.training.card import model_card
 from evolteacher.training.curve import loss_curve
 from evolteacher.training.estimate import count_weights
@@ -241,10 +240,9 @@ class _Session:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held: of the GPU where one is used, else of the machine."""
+    """Return the most bytes that this process has held: of the GPU where one is used, else of the machine."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    return process_peak()
