@@ -13,7 +13,7 @@ import sys
 import time
 
 import pytest
-from experiment import catalog, dataset_bytes, go, recipe, write_seeds
+from experiment import catalog, dataset_bytes, go, recipe, replies, write_seeds
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_crash import DRIVER
@@ -181,18 +181,6 @@ class TestRun:
         said = []
         go(whole[0], tmp_path / "run", choose="bandit", limit=2, note=said.append)
         assert "a bandit chooses operators: lineages go in blocks of 64, two at once at most" in said
-
-
-def replies(out):
-    if not (out / "run.db").exists():
-        return 0
-    try:
-        with sqlite3.connect(out / "run.db") as db:
-            return db.execute("SELECT count(*) FROM replies").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        db.close()
 
 
 class Faulty:

@@ -3,8 +3,10 @@
 import asyncio
 import importlib.util
 import json
+import math
 import os
 import random
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -13,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from experiment import catalog, go, recipe, write_seeds
+from experiment import catalog, go, recipe, replies, write_seeds
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_model import write_model
@@ -248,18 +250,6 @@ class TestARun:
         assert outcome(tmp_path / "run") == found
 
 
-def replies(out):
-    if not (out / "run.db").exists():
-        return 0
-    db = sqlite3.connect(out / "run.db")
-    try:
-        return db.execute("SELECT count(*) FROM replies").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        db.close()
-
-
 class Faulty:
     """Brings a backend that meets a passing fault in round 2 of one lineage, while it is out of order."""
 
@@ -391,6 +381,20 @@ class TestProxyLoss:
             go(write_seeds(tmp_path, 1), tmp_path / "one", rounds=self.rounds(model), filters=[])
         with pytest.raises(errors.UsageError, match=r"not one of .* rows to learn fits into 8 tokens"):
             go(write_seeds(tmp_path, 6), tmp_path / "long", rounds=self.rounds(model, max_length=8), filters=[])
+
+    def test_a_loss_that_is_not_finite_is_an_error_and_no_value(self, model, tmp_path):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        broken = Path(shutil.copytree(model, tmp_path / "broken"))
+        loaded = AutoModelForCausalLM.from_pretrained(model)
+        with torch.no_grad():
+            for weights in loaded.parameters():
+                weights.fill_(math.nan)
+        loaded.save_pretrained(broken)
+        with pytest.raises(errors.RunError, match=r"rounds\.stop\.proxy-loss: .* not finite"):
+            go(write_seeds(tmp_path, 6), tmp_path / "run", rounds=self.rounds(broken), filters=[])
+        assert points(tmp_path / "run") == []
 
 
 class TestRejudge:
