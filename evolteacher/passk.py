@@ -9,9 +9,6 @@ from collections.abc import Sequence
 _Z = 1.959964
 """The normal distribution's 97.5 % point."""
 
-_FEWEST_THAT_DIFFER = 6
-"""Of problems: 2 x 0.5**6 is the first below .05, so fewer can never show a difference by the sign test."""
-
 _RESAMPLES = 2_000
 """Of a bootstrap: its ends then move by less than a tenth of the interval's length from seed to seed."""
 
@@ -51,12 +48,17 @@ def paired_interval(gains: Sequence[float]) -> tuple[float, float]:
     """Return the 95 % interval of a mean difference between two models over the same problems.
 
     The percentiles of a bootstrap over problems, with a fixed seed; where so few problems differ that resampling could
-    not show it (fewer than six, at which the exact sign test at 5 % cannot say anything), it reaches 0 at the least.
+    not show it (:func:`can_differ`), it reaches 0 at the least.
     """
     low, high = _bootstrap(gains)
-    if sum(gain != 0 for gain in gains) < _FEWEST_THAT_DIFFER:
+    if not can_differ(gains):
         low, high = min(low, 0.0), max(high, 0.0)
     return low, high
+
+
+def can_differ(gains: Sequence[float], level: float = 0.95) -> bool:
+    """Whether enough problems differ for the exact sign test to show anything: at 95 %, six are the fewest."""
+    return 2 * 0.5 ** sum(gain != 0 for gain in gains) < 1 - level
 
 
 def _bootstrap(shares: Sequence[float]) -> tuple[float, float]:

@@ -118,7 +118,7 @@ def difficulty(store: Store, round: int, label: str) -> float | None:
     return fsum(gains) / len(gains) if gains else None
 
 
-def novelty(store: Store, round: int, words: int) -> float | None:
+def novelty(store: Store, round: int, words: int, sampled_from: int = SAMPLED_FROM) -> float | None:
     """Return the share of a row's runs of words that no earlier row has, in the mean of the round's rows.
 
     Of a large run every n-th run of words is looked at, by its hash, which estimates the same share (A. Broder, "On the
@@ -129,7 +129,7 @@ def novelty(store: Store, round: int, words: int) -> float | None:
         f"WHERE s.round <= ? AND {_KEPT} ORDER BY s.round, s.ord"
     )
     (rows,) = store.query(f"SELECT count(*) FROM steps s WHERE s.round <= ? AND {_KEPT}", (round,)).fetchone()
-    every, known, shares = 1 + rows // SAMPLED_FROM, set[int](), []
+    every, known, shares = 1 + rows // sampled_from, set[int](), []
     for of, text in store.query(query, (round,)):
         runs = {found for found in _runs(text, words) if found % every == 0}
         if of == round and runs:

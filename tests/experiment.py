@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import evolteacher as et
@@ -107,19 +108,6 @@ def catalog(*plugins):
     return found
 
 
-def replies(out):
-    """Return how many replies a run has stored so far; none where it has not begun."""
-    if not (out / "run.db").exists():
-        return 0
-    db = sqlite3.connect(out / "run.db")
-    try:
-        return db.execute("SELECT count(*) FROM replies").fetchone()[0]
-    except sqlite3.OperationalError:
-        return 0
-    finally:
-        db.close()
-
-
 def write_seeds(folder, count, answered=True):
     """Write Evol rows; every fifth has no response unless all have."""
     path = Path(folder) / "seeds.jsonl"
@@ -160,6 +148,15 @@ def dataset_bytes(folder):
     """Return the bytes of all that must be alike from run to run."""
     names = ["dataset.json", "dataset.jsonl", "dataset.chat.jsonl", *(f"round-{n}.json" for n in range(4))]
     return {name: (Path(folder) / name).read_bytes() for name in names}
+
+
+def replies(out):
+    """Return how many replies a run has stored, also while another process writes them."""
+    if not (out / "run.db").exists():
+        return 0
+    with closing(sqlite3.connect(out / "run.db")) as db, suppress(sqlite3.OperationalError):
+        return db.execute("SELECT count(*) FROM replies").fetchone()[0]
+    return 0
 
 
 if __name__ == "__main__":

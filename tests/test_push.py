@@ -87,6 +87,13 @@ class TestADataset:
         assert "public where it is new" in plain.out and "5 files" in plain.out and "stays here: " in plain.err
         assert "run.db" in plain.err and "round-1.json" in plain.err
 
+    def test_a_password_in_the_hubs_address_is_shown_nowhere(self, evolteacher, run):
+        mirror = {"HF_ENDPOINT": "http://me:hunter2222@127.0.0.1:9"}
+        for words in (["--dry-run"], ["--dry-run", "--json"], []):
+            done = evolteacher("push", run, "owner/data", *words, **mirror)
+            assert "hunter2222" not in done.out + done.err and "127.0.0.1:9" in done.out + done.err
+            assert done.code == (0 if words else 1)
+
     def test_it_goes_private_once_and_only_what_changed_goes_again(self, evolteacher, run, hub, tmp_path):
         first = evolteacher("push", run, "owner/data")
         assert first.code == 0 and f"{hub.url}/datasets/owner/data: 5 files pushed (private" in first.out

@@ -3,13 +3,17 @@
 import asyncio
 import importlib.util
 import json
+import math
 import os
 import random
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,12 +26,15 @@ import evolteacher as et
 from evolteacher import errors
 from evolteacher.benchmark import Benchmark
 from evolteacher.catalog import Catalog
+from evolteacher.messages import NO_REPLY
 from evolteacher.plan import make_plan
 from evolteacher.report.figures import figures
 from evolteacher.roundsection import STOPS, Acceptance, ProxyLoss, decide
 from evolteacher.schema import recipe_schema
 from evolteacher.stopping import curve, novelty
 from evolteacher.store import Store
+from evolteacher.training.proxy import tune_proxy
+from evolteacher.training.rows import Row, split
 
 DRIVER = Path(__file__).parent / "experiment.py"
 ROUNDS = {"max": 6, "stop": {"acceptance": {"patience": 2}}}
@@ -90,6 +97,8 @@ class TestTheRule:
     def test_of_a_loss_the_lower_one_is_better(self):
         loss = ProxyLoss(model="m")
         assert self.values(loss, [3.0, 2.0, 1.5, 1.6]) == ["continue", "continue", "continue", "stop"]
+        patient = ProxyLoss(model="m", patience=2)
+        assert self.values(patient, [2.0, 1.0, 1.5, 1.2])[-1] == "stop", "better than the last, not than the best"
 
     def test_what_cannot_be_measured_is_no_improvement_once_there_was_a_value(self):
         assert self.values(Acceptance(), [None, None, 0.1, None]) == ["continue", "continue", "continue", "stop"]
@@ -326,6 +335,22 @@ class TestNovelty:
         with Store(tmp_path / "run" / "run.db", read_only=True) as store:
             assert novelty(store, 1, 99) == 0.5 and novelty(store, 9, 3) is None
 
+    def test_only_kept_rows_count_and_of_many_a_share_of_the_runs_comes_near(self, whole):
+        _, _, (_, rows, _), out = whole
+        assert sum(bool(row[4]) for row in rows) > 5
+        with Store(out / "run.db", read_only=True) as store:
+            texts = dict(store.query("SELECT ord, text FROM seeds"))
+            earlier, shares = set(), []
+            for order, round, _, child, filter_, _ in sorted(rows, key=lambda row: (row[1], row[0])):
+                if round <= 2 and not filter_:
+                    words = re.findall(r"\w+", (child or texts[order]).casefold())
+                    runs = {tuple(words[n : n + 2]) for n in range(len(words) - 1)}
+                    shares += [len(runs - earlier) / len(runs)] if round == 2 else []
+                    earlier |= runs
+            assert novelty(store, 2, 2) == pytest.approx(sum(shares) / len(shares))
+            sampled = novelty(store, 2, 2, sampled_from=60)
+            assert sampled != novelty(store, 2, 2) and sampled == pytest.approx(novelty(store, 2, 2), abs=0.2)
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -358,6 +383,22 @@ class TestProxyLoss:
             values.append(points(out)[0].value)
         assert values[1] < values[0] - 0.5
 
+    def test_later_rows_of_lineages_held_out_are_neither_learnt_nor_measured(self, model):
+        def made(number, round):
+            task = et.Instruction(f"task {number} of round {round}")
+            evolution = replace(et.Evolution.of_seed(task), round=round)
+            return et.Record(evolution, f"answer {number}", NO_REPLY, f"l{number}", number, "s", "", {})
+
+        section = ProxyLoss(model=str(model), steps=5, batch=2, learning_rate=0.01, max_length=256)
+        first = [made(number, round) for number in range(8) for round in (0, 1)]
+        rows = [Row(r.instruction.text, r.response, r.lineage, r.round) for r in first]
+        held = {row.lineage for row in split(rows, section.validation, 7)[1]}
+        later = [made(number, 2) for number in range(8)]
+        outside, learnt = ([r for r in later if (r.lineage in held) == side] for side in (True, False))
+        assert outside and learnt
+        loss = tune_proxy(section, first, 7)
+        assert tune_proxy(section, first + outside, 7) == loss != tune_proxy(section, first + learnt, 7)
+
     def test_a_rejudge_tunes_nothing(self, model, tmp_path):
         seeds, out = write_seeds(tmp_path, 8), tmp_path / "run"
         go(seeds, out, rounds=self.rounds(model, most=2), filters=["shaky"])
@@ -379,6 +420,20 @@ class TestProxyLoss:
             go(write_seeds(tmp_path, 1), tmp_path / "one", rounds=self.rounds(model), filters=[])
         with pytest.raises(errors.UsageError, match=r"not one of .* rows to learn fits into 8 tokens"):
             go(write_seeds(tmp_path, 6), tmp_path / "long", rounds=self.rounds(model, max_length=8), filters=[])
+
+    def test_a_loss_that_is_not_finite_is_an_error_and_no_value(self, model, tmp_path):
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        broken = Path(shutil.copytree(model, tmp_path / "broken"))
+        loaded = AutoModelForCausalLM.from_pretrained(model)
+        with torch.no_grad():
+            for weights in loaded.parameters():
+                weights.fill_(math.nan)
+        loaded.save_pretrained(broken)
+        with pytest.raises(errors.RunError, match=r"rounds\.stop\.proxy-loss: .* not finite"):
+            go(write_seeds(tmp_path, 6), tmp_path / "run", rounds=self.rounds(broken), filters=[])
+        assert points(tmp_path / "run") == []
 
 
 class TestRejudge:

@@ -12,7 +12,7 @@ import typer
 from evolteacher.cli.options import Despite
 from evolteacher.cli.terminal import complain, count, load_catalog, note, plain
 from evolteacher.errors import LicenceRefused, UsageError
-from evolteacher.publishing.hub import Target, endpoint
+from evolteacher.publishing.hub import Target, shown_endpoint
 from evolteacher.publishing.parcel import Parcel
 
 
@@ -90,11 +90,11 @@ def _dataset(
 def _show(parcel: Parcel, target: Target, as_json: bool) -> None:
     seen = "public" if target.public else "private"
     if as_json:
-        told = {"repository": target.name, "hub": endpoint(), "visibility": seen, "branch": target.branch or None}
+        told = {"repository": target.name, "hub": shown_endpoint(), "visibility": seen, "branch": target.branch or None}
         print(json.dumps({"dry_run": True, **told, **parcel.as_dict()}, indent=2))
         return
     onto = f", branch {target.branch}" if target.branch else ""
-    print(plain(f"{parcel.kind} {target.name} at {endpoint()}{onto}, {seen} where it is new"))
+    print(plain(f"{parcel.kind} {target.name} at {shown_endpoint()}{onto}, {seen} where it is new"))
     print(plain(f"licence: {parcel.licence or 'none named'}"))
     width = max(len(file.name) for file in parcel.files)
     for file in parcel.files:

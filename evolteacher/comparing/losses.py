@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from evolteacher.peak import forget_peak
 from evolteacher.training.loading import broken_down, explained, load_model, quiet
 from evolteacher.training.preparation import has_accelerator
 from evolteacher.training.tokens import NOT_COUNTED
@@ -117,7 +118,4 @@ def reset_peak() -> None:
     free_memory()
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-    except OSError:
-        return
+    forget_peak()

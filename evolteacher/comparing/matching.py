@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from evolteacher.record import text_id
@@ -169,11 +169,7 @@ def shuffled_responses(rows: Sequence[Row], seed: int) -> list[Row]:
     order = list(range(len(rows)))
     random.Random(f"{seed}:responses").shuffle(order)
     giver = {taker: order[n - 1] for n, taker in enumerate(order)}
-    return [_with_response(row, rows[giver[n]].response) for n, row in enumerate(rows)]
-
-
-def _with_response(row: Row, response: str) -> Row:
-    return Row(row.instruction, response, row.lineage, row.round, row.licence)
+    return [replace(row, response=rows[giver[n]].response) for n, row in enumerate(rows)]
 
 
 def facts(items: Sequence[Item]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from evolteacher.comparing.matching import Item, facts
@@ -20,6 +20,7 @@ from evolteacher.comparing.verdict import (
     overfit_control,
     shuffled_control,
 )
+from evolteacher.passk import can_differ
 
 SIDES: tuple[Measured, Measured] = ("a", "b")
 
@@ -127,7 +128,10 @@ class Outcome:
 
     def _benchmark(self, name: str, pairs: Sequence[tuple[str, str]]) -> tuple[dict[str, Any], Difference]:
         tables = [[self._measured[one].benchmarks[name] for one in pair] for pair in pairs]
-        found = difference([[float(b[id]) - float(a[id]) for id in a] for a, b in tables], self.level)
+        gains = [[float(b[id]) - float(a[id]) for id in a] for a, b in tables]
+        found = difference(gains, self.level)
+        if not can_differ([math.fsum(column) for column in zip(*gains, strict=True)], self.level):
+            found = replace(found, low=min(found.low, 0.0), high=max(found.high, 0.0))
         shares = {side: self._average([_share(t[n].values()) for t in tables]) for n, side in enumerate(SIDES)}
         return {**shares, "difference": asdict(found)}, found
 

@@ -94,8 +94,9 @@ def _spread(table: Sequence[Sequence[float]], mean: float) -> tuple[float, float
     rest = math.fsum(
         (table[seed][unit] - mean - rows[seed] - columns[unit]) ** 2 for seed in range(seeds) for unit in range(units)
     ) / ((seeds - 1) * (units - 1))
-    # Seeds and units each hold the rest once, so that it would count twice; where it is all there is, once it stays.
-    total = max(of_seeds + of_units - rest, of_seeds, of_units)
+    # Seeds and units each hold the rest once, so that it would count twice; where it is all there is, once it stays,
+    # also where it happens to cancel out in every row and column.
+    total = max(of_seeds + of_units - rest, of_seeds, of_units, rest)
     parts = ((of_seeds, seeds - 1), (of_units, units - 1), (rest, (seeds - 1) * (units - 1)))
     below = math.fsum(part * part / freedom for part, freedom in parts)
     return total / (seeds * units), max(total * total / below, 1.0) if below else 1.0

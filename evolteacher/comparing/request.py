@@ -133,6 +133,7 @@ class Plan:
             "b": self.sides["b"].rows.digest,
             "seed": self.training.seed,
             "rows": options.rows,
+            "max_tokens": options.max_tokens,
             "train": train,
         }
         return dict(json.loads(json.dumps(found)))
@@ -241,7 +242,7 @@ def _span(numbers: Sequence[int], noun: str) -> str:
 
 def default_folder(a: str, b: str | None) -> Path:
     """Return where a comparison goes unless somebody says otherwise."""
-    names = [os.path.basename(os.path.normpath(text)).replace(":", "-") for text in (a, b) if text]
+    names = [os.path.basename(os.path.abspath(text)).replace(":", "-") for text in (a, b) if text]
     return Path("comparisons") / "-and-".join(names)[:100]
 
 

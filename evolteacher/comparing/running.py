@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import shutil
@@ -95,13 +96,16 @@ def compare(
         stop: asked after each step of a training; when true, it ends, and the same call goes on from there.
 
     Raises:
-        UsageError: the datasets cannot be compared, or the folder holds another comparison.
+        UsageError: the datasets cannot be compared, the folder holds another comparison, or benchmarks are asked for
+            inside a running event loop.
         RecipeError: the recipe does not validate.
         MissingExtra: what trains is not installed.
         RunError: the folder is locked or cannot be written.
         BackendError: the model cannot be loaded.
     """
     catalog, options = catalog or Catalog.load(), options or CompareOptions()
+    if options.on:
+        _check_loop()
     a, b = str(a), str(b) if b is not None else None
     plan = make_plan(a, b, train, set, options, catalog)
     folder = Path(out) if out is not None else default_folder(a, b)
@@ -111,6 +115,17 @@ def compare(
         return Comparison(folder, False, tuple(plan.lines()))
     session = _Session(plan, options, folder, catalog, note, watch, stop)
     return session.run()
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError(
+        "et.compare() with benchmarks cannot be called inside a running event loop, as in Jupyter: write "
+        "`await asyncio.to_thread(et.compare, …)`"
+    )
 
 
 class _Session:
@@ -129,6 +144,7 @@ class _Session:
         self._plan, self._options, self._folder, self._catalog = plan, options, folder, catalog
         self._note, self._watch, self._stop = note, watch, stop
         self._measuring = Measuring(plan.held, options, catalog)
+        self._held = [len(plan.held[side]) for side in SIDES]
 
     def run(self) -> Comparison:
         plan, arms = self._plan, list(self._plan.design.arms.values())
@@ -192,13 +208,17 @@ class _Session:
 
     def _known(self, name: str) -> Measurement | None:
         """Return what was measured of a training, if all of it was that is asked for."""
-        stored = _read(self._folder / TRAININGS / name / MEASURED)
+        path = self._folder / TRAININGS / name / MEASURED
+        stored = _read(path)
         if stored is None:
             return None
         try:
             found = Measurement(**stored)
-        except TypeError:
-            raise _broken(self._folder / TRAININGS / name / MEASURED) from None
+            whole = found.overfit is not None or [len(found.losses[side]) for side in SIDES] == self._held
+        except (TypeError, KeyError):
+            whole = False
+        if not whole:
+            raise _broken(path)
         return found if self._missing(name, found) == [] else None
 
     def _missing(self, name: str, found: Measurement) -> list[str]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from evolteacher.comparing.verdict import SHOWN
 from evolteacher.markdown import cell, table
 from evolteacher.sources import counted
-
-SAME = {"samples": "the same number of rows", "tokens": "the same number of tokens"}
-NAMES = {"a": "A", "b": "B"}
 
 
 def loss_rows(figures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -18,7 +16,7 @@ def loss_rows(figures: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         for side, found in comparison["loss"].items():
             yield (
                 comparison["matched"],
-                f"held-out rows of {NAMES[side]}",
+                f"held-out rows of {SHOWN[side]}",
                 f"{figures['base']['loss'][side]:.3f}",
                 f"{found['a']:.3f}",
                 f"{found['b']:.3f}",
@@ -53,8 +51,6 @@ def interval(found: dict[str, Any]) -> str:
 def about_intervals(figures: dict[str, Any]) -> str:
     """Say what the intervals are."""
     number = round(0.05 / (1 - figures["level"]))
-    if number == 1:
-        return "95 % interval over held-out rows and random seeds."
     return (
         f"{100 * figures['level']:g} % intervals over held-out lineages and random seeds: all {number} hold together "
         "at 95 %."
@@ -63,13 +59,13 @@ def about_intervals(figures: dict[str, Any]) -> str:
 
 def as_markdown(figures: dict[str, Any]) -> str:
     """Write the summary."""
-    a, b = (f"`{figures[side]['source']}`".replace("\n", " ") for side in NAMES)
+    a, b = (f"`{figures[side]['source']}`".replace("\n", " ") for side in SHOWN)
     lines = [f"# {a} and {b}: which teaches more?", "", *(f"- {cell(line)}" for line in figures["verdict"]), ""]
     lines += [f"Model: {cell(figures['model'])}, {counted(figures['seeds'], 'random seed')}.", ""]
     head = ("", "rows to learn from", "lineages", "rows held out", "lineages")
     rows = [
-        (f"{NAMES[side]}, {one['source']}", *(str(one[k][n]) for k in ("learnt", "held_out") for n in _COUNTS))
-        for side in NAMES
+        (f"{SHOWN[side]}, {one['source']}", *(str(one[k][n]) for k in ("learnt", "held_out") for n in _COUNTS))
+        for side in SHOWN
         if (one := figures[side])
     ]
     lines += [table(head, rows), f"{counted(figures['common_lineages'], 'lineage')} in both.", ""]

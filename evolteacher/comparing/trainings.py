@@ -170,4 +170,5 @@ def as_data(rows: Iterable[Row]) -> Iterable[dict[str, Any]]:
 
     for row in rows:
         known = {"instruction": row.instruction, "output": row.response, "lineage": row.lineage, "round": row.round}
-        yield {**dict.fromkeys(PROVENANCE), "depth": 0, **known, "licence": row.licence or None}
+        rights = {"licence": row.licence or None, "terms": row.terms or None}
+        yield {**dict.fromkeys(PROVENANCE), "depth": 0, **known, **rights}

@@ -78,6 +78,19 @@ def endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or ENDPOINT).rstrip("/")
 
 
+def shown_endpoint() -> str:
+    """Return the hub's address as it is printed: without the name and password that a mirror's may hold."""
+    scheme, slashes, rest = endpoint().partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _userinfo() -> list[str]:
+    """Return what of the hub's address nobody may see: ``name:password``, and the password alone."""
+    told = endpoint().partition("://")[2].partition("/")[0].rpartition("@")[0]
+    return [part for part in (told, told.partition(":")[2]) if part]
+
+
 def push(parcel: Parcel, target: Target, *, note: Callable[[str], None] = lambda line: None) -> Pushed:
     """Upload a parcel as one commit; the repository, and the branch, are made where they are not there.
 
@@ -96,7 +109,7 @@ def push(parcel: Parcel, target: Target, *, note: Callable[[str], None] = lambda
     if not token:
         raise NotAuthorised(
             "HF_TOKEN is not set: make a token that may write at "
-            f"{endpoint()}/settings/tokens and export HF_TOKEN=…; no other place is looked at"
+            f"{shown_endpoint()}/settings/tokens and export HF_TOKEN=…; no other place is looked at"
         )
     if not (token.isascii() and token.isprintable()):  # clients repeat such a one in what they say
         raise NotAuthorised("HF_TOKEN is no token: there is something else in it than letters, digits and signs")
@@ -133,7 +146,7 @@ def _push(api: Any, parcel: Parcel, target: Target, note: Callable[[str], None])
         revision=revision,
     )
     folder = "datasets/" if parcel.kind == "dataset" else ""
-    url = f"{endpoint()}/{folder}{target.name}" + (f"/tree/{target.branch}" if target.branch else "")
+    url = f"{shown_endpoint()}/{folder}{target.name}" + (f"/tree/{target.branch}" if target.branch else "")
     return Pushed(url, done.oid, found is None, done.oid != old, bool(there.private))
 
 
@@ -166,12 +179,12 @@ def _explained(target: Target, token: str) -> Iterator[None]:
     except EvolteacherError:
         raise
     except Exception as error:
-        said = " ".join(hide(str(error), [token]).split())[:400]
+        said = " ".join(hide(str(error), [token, *_userinfo()]).split())[:400]
         status = _status(error)
         if status in (401, 403):
             raise NotAuthorised(
                 f"{target.name}: the hub does not let this HF_TOKEN write there (HTTP {status}): it needs write access "
-                f"to '{target.name.partition('/')[0]}'; see {endpoint()}/settings/tokens. {said}"
+                f"to '{target.name.partition('/')[0]}'; see {shown_endpoint()}/settings/tokens. {said}"
             ) from None
         if status == 404 or isinstance(error, errors.RevisionNotFoundError):
             raise NoSuchRepository(
@@ -189,8 +202,8 @@ def _explained(target: Target, token: str) -> Iterator[None]:
             raise UsageError(f"{target.name}: the hub takes no such name: {said}") from None
         if _of_the_network(error):
             raise HubError(
-                f"{endpoint()} cannot be reached ({type(error).__name__}: {said}): check the network, HF_ENDPOINT and "
-                "any proxy, and push again: what arrived is not sent twice"
+                f"{shown_endpoint()} cannot be reached ({type(error).__name__}: {said}): check the network, HF_ENDPOINT "
+                "and any proxy, and push again: what arrived is not sent twice"
             ) from None
         raise HubError(f"{target.name}: the push failed: {type(error).__name__}: {said}") from None
 

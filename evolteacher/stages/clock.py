@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from evolteacher.memory import forget_peak, peak_bytes
+from evolteacher.peak import forget_peak, process_peak
 from evolteacher.writing import atomic
 
 FILE = "stages.json"
@@ -43,7 +43,7 @@ def timed(folder: Path, stage: str) -> Iterator[Spent]:
     try:
         yield here
     finally:
-        here.seconds, here.peak_bytes = time.monotonic() - began, peak_bytes()
+        here.seconds, here.peak_bytes = time.monotonic() - began, process_peak()
         if here.counts and folder.is_dir():
             before = read_times(folder)
             old = before.get(stage, Spent())

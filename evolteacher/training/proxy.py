@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from evolteacher.errors import BackendError, UsageError
+from evolteacher.errors import BackendError, RunError, UsageError
 from evolteacher.promptform import PromptForm
 from evolteacher.record import Record
 from evolteacher.roundsection import ProxyLoss
@@ -34,7 +35,7 @@ def tune_proxy(section: ProxyLoss, records: Sequence[Record], seed: int) -> floa
         MissingExtra: what trains is not installed.
         BackendError: the model cannot be loaded, or memory runs out.
         UsageError: too few rows to hold any out, or none that fits.
-        RunError: the training breaks down.
+        RunError: the training breaks down, or its loss is not finite.
     """
     rows = [Row(r.instruction.text, r.response, r.lineage, r.round) for r in records]
     try:
@@ -86,6 +87,11 @@ class _Proxy:
             for start in range(0, len(measured), self._section.batch):
                 loss, number = self._loss(measured[start : start + self._section.batch])
                 total, count = total + float(loss), count + number
+        if not math.isfinite(total):
+            raise RunError(
+                "rounds.stop.proxy-loss: the loss on held-out rows is not finite, so the tuning ran away: lower "
+                "learning_rate"
+            )
         return total / count
 
     def _tokens(self, rows: list[Row], what: str) -> list[dict[str, list[int]]]:

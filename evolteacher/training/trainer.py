@@ -11,9 +11,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from evolteacher import memory
 from evolteacher.catalog import Catalog
 from evolteacher.lock import locked
+from evolteacher.peak import process_peak
 from evolteacher.training.card import model_card
 from evolteacher.training.curve import loss_curve
 from evolteacher.training.estimate import count_weights
@@ -240,9 +240,9 @@ class _Session:
 
 
 def peak_bytes() -> int:
-    """Return the most memory that this process has held: of the GPU where one is used, else of the machine."""
+    """Return the most bytes that this process has held: of the GPU where one is used, else of the machine."""
     import torch
 
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
         return int(torch.cuda.max_memory_allocated())
-    return memory.peak_bytes()
+    return process_peak()

@@ -1,5 +1,6 @@
 """`evolteacher compare` as typed, with a model of 30,000 weights that really is trained."""
 
+import asyncio
 import importlib.util
 import json
 import os
@@ -87,6 +88,9 @@ class TestWhole:
         for one in found.figures["trainings"]:
             assert one["seconds"] > 0 and one["peak_bytes"] > 1e8
         assert found.figures == figures(found.folder)
+        seeds = {part: {one["seed"] for one in found.figures["trainings"] if one["part"] == part} for part in "ab"}
+        again = {one["seed"] for one in found.figures["trainings"] if one["part"] == "again"}
+        assert seeds["a"] == seeds["b"] and len(again) == 3 and not again & seeds["a"]
         folders = list((found.folder / "trainings").iterdir())
         assert not [path for folder in folders for path in folder.glob("**/*.safetensors")], "weights are given up"
 
@@ -114,11 +118,23 @@ class TestWhole:
         for name in ("comparisons", "controls", "trainings", "verdict"):
             assert figures("whole")[name] == whole[0].figures[name]
 
-    def test_less_is_taken_from_the_same_folder_and_another_comparison_is_refused(self, whole, cli):
+    def test_less_is_taken_from_the_same_folder(self, whole, cli):
         code, out, _ = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", *QUICK)
         assert code == 0 and "Controls were left out" in out and "these 4 runs" in out
-        code, _, err = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", "--rows", 20)
-        assert code == 2 and "this folder holds another comparison" in err and "rows" in err
+
+    @pytest.mark.parametrize(
+        ("b", "change", "said"),
+        [
+            ("turned.jsonl", ["--rows", 20], "rows: the folder has nothing, the recipe 20"),
+            ("turned.jsonl", ["--set", "seed=9"], "seed: the folder has"),
+            ("turned.jsonl", ["--set", "train.sft.learning_rate=0.02"], "train.sft.learning_rate: the folder has 0.01"),
+            ("turned.jsonl", ["--set", "train.validation=0.3"], "train.validation: the folder has"),
+            ("wrong.jsonl", [], "b: the folder has"),
+        ],
+    )
+    def test_another_comparison_is_refused(self, whole, cli, b, change, said):
+        code, _, err = cli("seeds.jsonl", b, "--out", "whole", "--matched", "samples", *change)
+        assert code == 2 and "this folder holds another comparison" in err and said in err
 
 
 def test_where_answers_differ_each_is_better_at_its_own(cli):
@@ -164,12 +180,20 @@ class TestGoingOn:
         assert code == 0 and "4 trainings in" in out
         assert figures("stopped")["common_lineages"] == 0
 
-    @pytest.mark.parametrize("name", ["compare.json", "trainings/base/measured.json"])
-    def test_a_file_that_is_broken_is_named(self, cli, name):
+    @pytest.mark.parametrize(
+        ("name", "text"),
+        [
+            ("compare.json", "{"),
+            ("trainings/base/measured.json", "{"),
+            ("trainings/base/measured.json", '{"loss": 1}'),
+            ("trainings/base/measured.json", '{"losses": {"a": [1.0], "b": [1.0]}}'),
+        ],
+    )
+    def test_a_file_that_is_broken_is_named(self, cli, name, text):
         words = ["seeds.jsonl", "apart.jsonl", *QUICK, "--out", "broken"]
         path = Path("broken") / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("{")
+        path.write_text(text)
         code, _, err = cli(*words)
         path.unlink()
         assert code == 1 and f"broken/{name}: cannot be understood" in err
@@ -190,6 +214,8 @@ def test_an_adapter_is_measured_with_its_base_and_asked_a_benchmark(cli, place):
     assert found["comparisons"][0]["benchmarks"]["problems:problems.jsonl"]["a"] == 0
     assert found["comparisons"][0]["loss"]["a"]["a"] < found["base"]["loss"]["a"], "the adapter was measured"
     assert len(list(Path("lora").glob("trainings/*/model/adapter_model.safetensors"))) == 4
+    code, _, err = cli(*words, "--on", "problems:problems.jsonl", "--problems", 5, "--max-tokens", 8)
+    assert code == 2 and "max_tokens: the folder has 4, the recipe 8" in err, "what is stored was asked otherwise"
 
 
 class TestPlan:
@@ -244,6 +270,14 @@ def test_what_cannot_be_done_is_said(cli, place, words, code, said):
     write_rows(place / "few.jsonl", 6)
     found, _, err = cli(*words)
     assert (found, said in err) == (code, True), err
+
+
+def test_inside_a_running_loop_benchmarks_are_refused_before_anything_is_trained(place):
+    async def cell():
+        et.compare("a", "b", train="tiny", options=et.CompareOptions(on=("humaneval",)))
+
+    with pytest.raises(et.errors.UsageError, match=r"asyncio\.to_thread\(et\.compare"):
+        asyncio.run(cell())
 
 
 def test_how_to_train_must_be_said(cli):

@@ -104,3 +104,9 @@ class TestOutcome:
         figures = outcome.as_dict()["comparisons"][0]
         assert figures["benchmarks"]["h"]["difference"]["mean"] == pytest.approx(2 / 3)
         assert figures["claims"][0].endswith("neither on held-out rows of A nor on those of B.")
+
+    @pytest.mark.parametrize(("problems", "said"), [(5, "no difference"), (7, "training on B solves more")])
+    def test_a_handful_of_problems_cannot_show_a_difference_even_where_all_agree(self, problems, said):
+        none, every = ({"h": {str(n): solved for n in range(problems)}} for solved in (False, True))
+        (found,) = self.outcome([1] * 5, [1] * 5, a=none, b=every).as_dict()["comparisons"]
+        assert found["benchmarks"]["h"]["difference"]["mean"] == 1 and said in found["claims"][1]

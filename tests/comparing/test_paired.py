@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evolteacher.comparing.paired import _spread, pigeonhole, student
 from evolteacher.comparing.paired import difference as unhurried
-from evolteacher.comparing.paired import pigeonhole, student
 
 
 def difference(table, level=0.95):
@@ -85,6 +85,23 @@ class TestLaws:
     def test_the_same_difference_everywhere_is_none_by_chance(self, seeds, units, value):
         found = difference([[value] * units] * seeds)
         assert not found.noise and found.low == pytest.approx(value)
+
+
+def test_the_variance_is_that_of_a_two_way_analysis():
+    """By hand: mean squares of seeds 6, of lineages 6, of the rest 2, with 1, 2 and 2 degrees of freedom."""
+    variance, freedom = _spread([[1, 2, 3], [3, 2, 7]], 3.0)
+    assert (variance, freedom) == (pytest.approx((6 + 6 - 2) / 6), pytest.approx(100 / (36 + 36 / 2 + 4 / 2)))
+
+
+def test_figures_that_cancel_out_in_every_row_and_column_are_not_certain():
+    assert difference([[1.5, -0.5], [-0.5, 1.5]]).noise
+
+
+def test_heavy_tails_make_it_wider_than_students():
+    table = [[0.0] * 19 + [6.0], [0.01] * 19 + [6.1], [-0.01] * 19 + [5.9]]
+    found = difference(table, 0.9875)
+    variance, freedom = _spread(table, found.mean)
+    assert found.high - found.mean > 1.1 * student(0.99375, freedom) * math.sqrt(variance)
 
 
 def simulated(draw, seeds, units, spread, effect=0.0):
