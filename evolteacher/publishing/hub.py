@@ -202,8 +202,8 @@ def _explained(target: Target, token: str) -> Iterator[None]:
             raise UsageError(f"{target.name}: the hub takes no such name: {said}") from None
         if _of_the_network(error):
             raise HubError(
-                f"{shown_endpoint()} cannot be reached ({type(error).__name__}: {said}): check the network, HF_ENDPOINT "
-                "and any proxy, and push again: what arrived is not sent twice"
+                f"{shown_endpoint()} cannot be reached ({type(error).__name__}: {said}): check the network, "
+                "HF_ENDPOINT and any proxy, and push again: what arrived is not sent twice"
             ) from None
         raise HubError(f"{target.name}: the push failed: {type(error).__name__}: {said}") from None
 
