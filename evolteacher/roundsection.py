@@ -112,7 +112,7 @@ def read_rounds(section: Any, catalog: Catalog, problems: Problems) -> tuple[Any
     for key in section:
         if key not in ("max", "stop"):
             problems.add(("rounds", key), f"'rounds' has no '{key}'.{did_you_mean(str(key), ['max', 'stop'])}")
-    most: Any = 1
+    most = None
     if "max" in section:
         try:
             most = Rounds.model_validate({"max": section["max"]}).max
@@ -122,10 +122,10 @@ def read_rounds(section: Any, catalog: Catalog, problems: Problems) -> tuple[Any
         message = "'rounds' needs 'max': the most rounds that there may be, such as {max: 5, stop: acceptance}"
         problems.add(("rounds",), message)
     stop = _read_stop(section.get("stop"), catalog, problems)
-    if stop is not None and "max" in section and isinstance(section["max"], int) and stop.min_rounds > most:
+    if stop is not None and most is not None and stop.min_rounds > most:
         path = ("rounds", "stop", stop.signal, "min_rounds")
         problems.add(path, f"there are {most} rounds at the most, so it cannot be {stop.min_rounds}")
-    return most, stop
+    return most or 1, stop
 
 
 def _read_stop(spec: Any, catalog: Catalog, problems: Problems) -> Stop | None:

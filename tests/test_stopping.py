@@ -483,6 +483,11 @@ class TestTheRecipe:
         with pytest.raises(errors.RecipeError, match=WRONG[written]):
             recipe(write_seeds(tmp_path, 1)).changed(set=[f"rounds={written}"])
 
+    def test_a_wrong_max_is_one_mistake_and_not_two(self, tmp_path):
+        with pytest.raises(errors.RecipeError) as caught:
+            recipe(write_seeds(tmp_path, 1)).changed(set=["rounds={max: 101, stop: {acceptance: {min_rounds: 5}}}"])
+        assert "must be 100 or less" in str(caught.value) and "min_rounds" not in str(caught.value)
+
     def test_every_installed_benchmark_is_refused_as_a_signal(self, tmp_path):
         installed, made = Catalog.load().entries(Benchmark.kind), recipe(write_seeds(tmp_path, 1))
         assert len(installed) >= 2

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from evolteacher.comparing.matching import Item, facts
+from evolteacher.comparing.matching import Item, Matching, facts
 from evolteacher.comparing.paired import Difference, difference
 from evolteacher.comparing.trainings import Design
 from evolteacher.comparing.verdict import (
@@ -114,7 +114,7 @@ class Outcome:
             overfit_control(overfit.overfit, overfit.results["steps"]),
         ]
 
-    def _drawn(self, way: Any) -> dict[str, Any]:
+    def _drawn(self, way: Matching) -> dict[str, Any]:
         drawn = self._design.drawn[way]
         return {side: [facts(pair[n]) for pair in drawn] for n, side in enumerate(SIDES)}
 

@@ -15,7 +15,11 @@ import pytest
 from tiny_model import write_rows
 
 import evolteacher as et
+from evolteacher.catalog import Catalog
 from evolteacher.cli import main
+from evolteacher.cli.options import benchmark_spec
+from evolteacher.comparing.measuring import Measuring
+from evolteacher.comparing.outcome import Measurement
 
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
@@ -216,6 +220,19 @@ def test_an_adapter_is_measured_with_its_base_and_asked_a_benchmark(cli, place):
     assert len(list(Path("lora").glob("trainings/*/model/adapter_model.safetensors"))) == 4
     code, _, err = cli(*words, "--on", "problems:problems.jsonl", "--problems", 5, "--max-tokens", 8)
     assert code == 2 and "max_tokens: the folder has 4, the recipe 8" in err, "what is stored was asked otherwise"
+
+
+def test_what_was_not_measured_on_these_problems_is_missing(tmp_path):
+    problems = [{"id": f"p{n}", "prompt": "def f():\n", "entry_point": "f", "tests": "f()"} for n in range(8)]
+    path = tmp_path / "problems.jsonl"
+    path.write_text("".join(json.dumps(one) + "\n" for one in problems))
+    options = et.CompareOptions(on=(benchmark_spec(f"problems:{path}", "--on"),), problems=6)
+    measuring = Measuring({"a": [], "b": []}, options, Catalog.load())
+    (name,) = measuring.benchmarks
+    ids = [f"p{n}" for n in range(6)]
+    assert measuring.missing(Measurement(benchmarks={name: dict.fromkeys(ids, True)})) == []
+    for found in ({}, {name: {}}, {name: dict.fromkeys(ids[:5], True)}, {"other": dict.fromkeys(ids, True)}):
+        assert measuring.missing(Measurement(benchmarks=found)) == [name]
 
 
 class TestPlan:
