@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evolteacher.comparing.matching import Item, draw_orders, groups_of, held_out, matched, shuffled_responses
+from evolteacher.comparing.trainings import as_data
 from evolteacher.record import text_id
 from evolteacher.training.rows import Row
 
@@ -92,3 +93,8 @@ def test_no_row_keeps_its_response_and_all_responses_stay(count):
     assert sorted(row.response for row in found) == sorted(row.response for row in rows)
     assert not any(new.response == old.response for new, old in zip(found, rows, strict=True))
     assert found == shuffled_responses(rows, 7) and (count < 4 or found != shuffled_responses(rows, 8))
+
+
+def test_the_rows_of_a_training_keep_their_rights():
+    (written,) = as_data([Row("i", "r", "l", 2, "mit", "llama")])
+    assert (written["licence"], written["terms"], written["lineage"], written["round"]) == ("mit", "llama", "l", 2)
