@@ -13,6 +13,11 @@ from commands import RECIPE, SCRIPT
 SLOW = RECIPE.replace("scripted}", "{scripted: {latency: 0.3}}}\nconcurrency: 1")
 
 
+def hearing():
+    """Let a process hear Ctrl-C: what runs in a shell's background is started deaf to it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def change(path, **values):
     """Change what the last heartbeat says."""
     with closing(sqlite3.connect(path)) as db, db:
@@ -55,7 +60,7 @@ def test_a_run_is_watched_to_its_end(running, script):
 
 
 def test_ctrl_c_ends_the_watching_only(endless):
-    watching = subprocess.Popen([SCRIPT, "watch", "out"], stdout=-1, stderr=-1, text=True)
+    watching = subprocess.Popen([SCRIPT, "watch", "out"], stdout=-1, stderr=-1, text=True, preexec_fn=hearing)
     time.sleep(4)
     watching.send_signal(signal.SIGINT)
     out, err = watching.communicate(timeout=30)
