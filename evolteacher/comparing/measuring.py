@@ -89,7 +89,7 @@ class Measuring:
             asking = self._asking(section, tuned, benchmark, self._problems[name])
             scored = asyncio.run(evaluate(asking, folder / re.sub(r"[^\w.-]+", "-", name)))
             found.benchmarks[name] = {id: bool(passed) for id, (_, passed) in scored.tallies.items()}
-        found.results["measuring_seconds"] = round(time.monotonic() - started, 1)
+        found.results["measuring_seconds"] = round(time.monotonic() - started, 3)
         return found
 
     def _asking(self, section: Train, tuned: Path | None, benchmark: Benchmark, problems: Sequence[Problem]) -> Asking:

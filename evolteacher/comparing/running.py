@@ -322,7 +322,7 @@ def _by_heart(folder: Path, over: bool) -> Measurement | None:
         return None
     from evolteacher.training.trainer import peak_bytes
 
-    results = {"rows": state.experiment["rows"], "tokens": None, "learnt": None, "seconds": round(state.seconds, 1)}
+    results = {"rows": state.experiment["rows"], "tokens": None, "learnt": None, "seconds": round(state.seconds, 3)}
     loss = float(lines[-1]["loss"])
     results |= {"steps": lines[-1]["step"], "loss": loss, "peak_bytes": peak_bytes()}
     if not math.isfinite(loss):

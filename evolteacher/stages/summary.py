@@ -52,7 +52,7 @@ def summary(
         for each in differences(list(measured), ks)
     ]
     found["stages"] = {
-        stage: {"seconds": round(spent.seconds, 1), "peak_bytes": spent.peak_bytes}
+        stage: {"seconds": round(spent.seconds, 3), "peak_bytes": spent.peak_bytes}
         for stage, spent in read_times(folder).items()
     }
     return found

@@ -216,7 +216,7 @@ class _Session:
             "eval_loss": held[-1] if held else None,
             "dropped": prepared.learnt.dropped + prepared.held.dropped,
             "cut": prepared.learnt.cut + prepared.held.cut,
-            "seconds": round(self._state.seconds, 1),
+            "seconds": round(self._state.seconds, 3),
             "peak_bytes": peak_bytes(),
             "estimated_bytes": made["memory"],
         }

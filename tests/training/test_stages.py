@@ -22,6 +22,8 @@ from evolteacher.passk import paired_interval
 from evolteacher.sandbox import CheckResult
 from evolteacher.stages.clock import read_times, timed
 from evolteacher.stages.measuring import Measurement, differences
+from evolteacher.stages.summary import summary
+from evolteacher.training.trainer import TrainResult
 
 needs_train = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
@@ -176,6 +178,12 @@ def test_what_a_stage_takes_is_summed_over_processes_and_a_broken_file_costs_not
     for broken in ("", "[]", "{", '{"train": 3}', '{"train": {"seconds": "x", "peak_bytes": 1}}', "null"):
         (tmp_path / "stages.json").write_text(broken)
         assert read_times(tmp_path) == {}
+
+
+def test_a_stage_of_some_milliseconds_is_not_summed_up_as_none(tmp_path):
+    (tmp_path / "stages.json").write_text('{"evolve": {"seconds": 0.0042, "peak_bytes": 1}}')
+    found = summary("quick", tmp_path, TrainResult(tmp_path, tmp_path / "model", True, False), [], (1,))
+    assert found["stages"]["evolve"]["seconds"] == 0.004
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process forget its peak")
