@@ -64,6 +64,19 @@ def carry_out(folder, rows, answer=None, **changes):
     return folder / "run"
 
 
+def certificate(text):
+    """Return one in the form that a run writes, the text in each of its places."""
+    keys = ("row", "place", "benchmark", "problem", "part", "reason", "row_text", "problem_text")
+    return {
+        "benchmarks": [{"name": text, "problems": 164, "hash": text}],
+        "checks": {text: {text: [text]}},
+        "rows_checked": 31,
+        "rows_found": 1,
+        "rows_removed": 1,
+        "pairs": [dict.fromkeys(keys, text)] * 60,
+    }
+
+
 class Scripts(HTMLParser):
     """Finds what a page has packed, and its elements that could run or fetch."""
 
@@ -147,7 +160,7 @@ def test_a_hostile_run_is_text(tmp_path):
     folder = carry_out(
         tmp_path, rows, "".join(HOSTILE), filters=["spoiler"], name="x", description=HOSTILE[0] + HOSTILE[2]
     )
-    (folder / "decontamination.json").write_text(json.dumps({"pairs": list(HOSTILE), HOSTILE[0]: 1}))
+    (folder / "decontamination.json").write_text(json.dumps(certificate("".join(HOSTILE))))
     text = report(folder)
     page = Scripts(text)
     assert [tag for tag, attributes in page.tags if any(name.startswith("on") for name in attributes)] == []
@@ -164,17 +177,18 @@ def test_visible_shows_what_hides():
 
 def test_certificate_and_training_are_shown_where_there_are_any(small, tmp_path):
     assert 'id="certificate"' not in report(small)
-    (small / "decontamination.json").write_text('{"rows_checked": 31, "pairs": [{"problem": "HumanEval/7"}]}')
+    (small / "decontamination.json").write_text(json.dumps(certificate("HumanEval/7")))
     (small / "train").mkdir()
     (small / "train" / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 1.5}\n')
     page = report(small)
     assert "HumanEval/7" in page
     assert "Loss over steps" in page
-    (small / "decontamination.json").write_text("{broken")
     (small / "train" / "metrics.jsonl").unlink()
-    page = report(small)
-    assert "HumanEval/7" not in page
-    assert "Loss over steps" not in page
+    for strange in ("{broken", "[]", "7", '{"pairs": {}}', json.dumps({**certificate("HumanEval/7"), "checks": 1})):
+        (small / "decontamination.json").write_text(strange)
+        page = report(small)
+        assert 'id="certificate"' not in page
+        assert "Loss over steps" not in page
 
 
 def test_charts_are_drawn_in_the_colours_of_the_page_and_without_matplotlib_are_tables(small):
@@ -182,7 +196,7 @@ def test_charts_are_drawn_in_the_colours_of_the_page_and_without_matplotlib_are_
     assert "evolteacher[report]" in plain
     assert "<svg" not in plain
     assert "evolteacher[report]" not in drawn
-    assert drawn.count("<figure>") == plain.count("<figure>") == drawn.count("<svg ") >= 5
+    assert drawn.count("<figure ") == plain.count("<figure ") == drawn.count("<svg ") >= 5
     ids = re.findall(r' id="([^"]+)"', drawn)
     assert len(ids) == len(set(ids)), "ids are unique"
     assert "#0102" not in drawn
@@ -192,7 +206,7 @@ def test_charts_are_drawn_in_the_colours_of_the_page_and_without_matplotlib_are_
 
 def figure(page, title):
     """Return the table of a figure: rows of texts."""
-    part = page[page.index(f"<figcaption>{title}") :]
+    part = page[re.search(rf"<figcaption[^>]*>{re.escape(title)}", page).start() :]
     part = part[: part.index("</figure>")]
     return [re.findall(r"<t[hd][^>]*>([^<]*)<", row) for row in re.findall(r"<tr>(.*?)</tr>", part)]
 
@@ -282,7 +296,7 @@ def test_a_browser_shows_a_hostile_run_unharmed(tmp_path):
     huge = "<b>" + "word " * 40_000
     rows = [{"instruction": f"%{number} {text}", "output": text} for number, text in enumerate((*HOSTILE, huge))]
     folder = carry_out(tmp_path, rows, "".join(HOSTILE), filters=["spoiler"], description="".join(HOSTILE))
-    (folder / "decontamination.json").write_text(json.dumps({HOSTILE[0]: list(HOSTILE)}))
+    (folder / "decontamination.json").write_text(json.dumps(certificate("".join(HOSTILE))))
     report(folder)
 
     async def script(page):

@@ -137,7 +137,9 @@ class Certificate:
         """Return the section of a card, its heading included."""
         names = [(f"`{cell(b.name)}`", f"{len(b.problems):,}", f"`{b.hash}`") for b in self.benchmarks]
         parts = ["## Decontamination\n", table(("benchmark", "problems", "hash"), names)]
-        parts.append(table(("check", "settings"), [(f"`{name}`", _words(how)) for name, how in self.checks.items()]))
+        parts.append(
+            table(("check", "settings"), [(f"`{name}`", settings_words(how)) for name, how in self.checks.items()])
+        )
         parts.append(f"{self.checked:,} rows were checked, and {self.removed:,} removed (`{FILE}` holds the pairs).\n")
         if self.pairs:
             head = ("row", "text of the row", "text of the problem", "what was found")
@@ -151,7 +153,8 @@ class Certificate:
         return "\n".join(parts)
 
 
-def _words(settings: Mapping[str, Any]) -> str:
+def settings_words(settings: Mapping[str, Any]) -> str:
+    """Write a check's methods and thresholds in a line."""
     return ", ".join(
         f"{name} {' + '.join(value) if isinstance(value, list) else value}" for name, value in settings.items()
     )

@@ -72,13 +72,16 @@ def _colour(number: int) -> str:
 
 
 def _lines(axes: Any, figure: Figure) -> None:
-    places = range(len(figure.rows))
+    count = len(figure.rows)
+    measured = [row[0] for row in figure.rows if isinstance(row[0], int | float)]
+    places = measured if len(measured) == count else range(count)
     for number, name in enumerate(figure.head[1:]):
         values = [float("nan") if row[number + 1] is None else row[number + 1] for row in figure.rows]
         few = len(figure.rows) <= 12
         axes.plot(places, values, color=_colour(number), label=_short(name), marker="o" if few else "", markersize=4)
-    shown = places[:: max(1, -(-len(figure.rows) // 8))]
-    axes.set_xticks(shown, [_short(figure.rows[place][0]) for place in shown])
+    if places is not measured:
+        shown = range(0, count, max(1, -(-count // 8)))
+        axes.set_xticks(shown, [_short(figure.rows[place][0]) for place in shown])
     axes.set_ylim(bottom=0)
     axes.set_xlabel(figure.head[0])
     axes.set_ylabel(_short(figure.unit))

@@ -28,7 +28,7 @@ class Figure:
         name: tells it from the others; a word.
         title: what it shows.
         head: of the columns; the first one names the rows.
-        rows: of the table; None is a gap.
+        rows: of the table; None is a gap. Where numbers name them, lines are drawn to their scale.
         kind: ``lines`` (a line a column over the rows), ``bars`` (a bar a column for each row), or ``across``
             (horizontal bars, one a row, the columns stacked).
         unit: of the values.
@@ -146,7 +146,7 @@ def _over_time(store: Store) -> Iterator[Figure]:
     for number in range(BINS):
         tokens, cost = found.get(number, (0, 0.0))
         sum_paid += cost
-        until = f"{(number + 1) * width / scale:.3g}"
+        until = (number + 1) * width / scale
         speed.append((until, tokens / width))
         costs.append((until, sum_paid))
     head = f"{unit} since the first reply"

@@ -25,6 +25,7 @@ from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
 from evolteacher.record import clean_text
 from evolteacher.report import charts
+from evolteacher.report.certified import certified
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
 from evolteacher.report.figures import figures, flow
 from evolteacher.store import Store
@@ -116,13 +117,12 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
         "recipe": dump(_public(recipe)) if recipe else "",
         "summary": summary,
         "flow": flow(store),
-        "started": _moment(first),
-        "ended": _moment(last),
+        "span": _span(first, last),
         "minutes": None if first is None else (last - first) / 60,
         "tokens": {"prompt": prompt, "completion": completion, "calls": calls},
         "charts": [(figure, charts.draw(figure) if drawn else "") for figure in found],
         "drawn": drawn,
-        "certificate": _json(run / CERTIFICATE),
+        "certificate": certified(_json(run / CERTIFICATE)),
         "curve": _curve(run / METRICS),
     }
 
@@ -158,8 +158,13 @@ def _lineages(store: Store, chosen: Sample) -> dict[str, Any]:
     }
 
 
-def _moment(at: float | None) -> str:
-    return "" if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _span(first: float | None, last: float | None) -> str:
+    """Write from when to when, a day that is both named once."""
+    if first is None or last is None:
+        return ""
+    began, ended = (datetime.fromtimestamp(at, UTC) for at in (first, last))
+    until = "%H:%M" if began.date() == ended.date() else "%Y-%m-%d %H:%M"
+    return f"{began:%Y-%m-%d %H:%M} to {ended:{until}} UTC"
 
 
 def _json(path: Path) -> Any:

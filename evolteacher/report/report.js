@@ -8,8 +8,10 @@ const list = document.getElementById("list");
 const more = document.getElementById("more");
 const told = document.getElementById("status");
 const article = document.getElementById("lineage");
+const title = document.title;
 const PAGE = 50; // lineages listed at a time
 const SHOWN = 20000; // characters of a text until its button is pressed
+const CODE = /^(```|(\t| {2,})\S|.*[;{}]\s*$|(def|class|import|from|SELECT) )/m; // in a response: it is code
 const CELLS = 4e6; // of the table of a word diff; a larger one is shown as all of one and all of the other
 
 // Packed data
@@ -61,6 +63,14 @@ function block(text, kind = "text") {
   return element("div", {}, made, button);
 }
 
+// A response: what it fences as code, and what is code from its looks, has letters of one width.
+function answer(text) {
+  if (text.length > SHOWN) return block(text);
+  const parts = text.split(/^(```.*\n[^]*?^```[ \t]*$)/m).filter((part) => part.trim());
+  if (parts.length < 2) return block(text, CODE.test(text) ? "code" : "text");
+  return element("div", {}, ...parts.map((part) => block(part.replace(/^\n+|\n+$/g, ""), part.startsWith("```") ? "code" : "text")));
+}
+
 // Word diff: the longest common subsequence of words, spaces and signs
 
 function words(text) {
@@ -74,7 +84,27 @@ function diff(before, after) {
   while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
   const left = a.slice(start, a.length - end), right = b.slice(start, b.length - end);
   const parts = [["same", a.slice(0, start).join("")], ...middle(left, right), ["same", a.slice(a.length - end).join("")]];
-  return parts.filter(([, text]) => text);
+  return legible(parts.filter(([, text]) => text));
+}
+
+// A space, a sign or a short word that two changes have between them reads better as part of both.
+function legible(parts) {
+  const made = [];
+  let out = "", into = "";
+  const settle = () => {
+    if (out) made.push(["del", out]);
+    if (into) made.push(["ins", into]);
+    out = into = "";
+  };
+  parts.forEach(([kind, text], place) => {
+    const between = place > 0 && place < parts.length - 1;
+    if (kind === "del") out += text;
+    else if (kind === "ins") into += text;
+    else if (between && (!/[\p{L}\p{N}]/u.test(text) || text.trim().length < 4)) { out += text; into += text; }
+    else { settle(); made.push([kind, text]); }
+  });
+  settle();
+  return made;
 }
 
 function middle(a, b) {
@@ -142,6 +172,17 @@ let turn = 0; // of the search that counts: a newer one ends those before it
 async function search() {
   const mine = ++turn, want = wanted(), found = [], languages = new Set();
   const began = performance.now();
+  let fresh = true;
+  const page = (until) => {
+    const first = fresh ? 0 : list.children.length;
+    const lines = found.slice(first, until).map(([order, entry]) => line(order, entry));
+    if (fresh) {
+      list.replaceChildren(...lines);
+      more.hidden = true;
+    } else list.append(...lines);
+    fresh = false;
+    return list.children[first];
+  };
   for (let first = 0; first < known.lineages; first += known.chunk) {
     const entries = await chunk(`tree-${first / known.chunk}`);
     if (mine !== turn) return;
@@ -150,21 +191,23 @@ async function search() {
       for (const step of steps) if (step.lang) languages.add(step.lang);
       if (steps.some((step) => meets(step, step.text ?? entry.seed, want))) found.push([first + place, entry]);
     });
+    if (found.length && (fresh || list.children.length < PAGE)) page(PAGE); // the first ones at once, of however many
   }
   document.getElementById("languages").replaceChildren(...[...languages].sort().map((value) => element("option", { value })));
-  list.replaceChildren();
   const all = found.length === known.lineages ? "" : ` of ${known.lineages.toLocaleString("en")}`;
   told.textContent = `${found.length.toLocaleString("en")}${all} lineages`;
   told.dataset.milliseconds = Math.round(performance.now() - began);
-  const page = () => {
-    const first = list.children.length;
-    for (const [order, entry] of found.slice(first, first + PAGE)) list.append(line(order, entry));
+  const offer = () => {
     more.hidden = list.children.length >= found.length;
     more.textContent = `Show ${Math.min(PAGE, found.length - list.children.length)} more`;
-    return list.children[first];
   };
-  page();
-  more.onclick = () => page()?.querySelector("a").focus();
+  page(PAGE);
+  offer();
+  more.onclick = () => {
+    const next = page(list.children.length + PAGE);
+    offer();
+    next.querySelector("a").focus();
+  };
   mark();
 }
 
@@ -233,16 +276,16 @@ function stepBlock(entry, whole, place) {
     made.append(diffBlock(stepText(entry, whole, step.from ?? 0), text));
   }
   if (more?.response) {
-    made.append(element("h5", {}, more.original ? `Response, repaired by ${more.repaired}` : "Response"), block(more.response));
-    if (more.original) made.append(element("h5", {}, "Response before it was repaired"), block(more.original));
+    made.append(element("h5", {}, more.original ? `Response, repaired by ${more.repaired}` : "Response"), answer(more.response));
+    if (more.original) made.append(element("h5", {}, "Response before it was repaired"), answer(more.original));
   }
   const calls = (whole?.calls ?? []).filter((call) => call.round === step.round);
-  if (calls.length) made.append(element("h5", {}, "Prompts and replies"), ...calls.map(callBlock));
+  if (calls.length) made.append(element("h5", { class: "calls" }, "Prompts and replies"), ...calls.map(callBlock));
   return made;
 }
 
 function neighbours(order) {
-  const made = element("p", {});
+  const made = element("p", { class: "turn" });
   if (order > 0) made.append(element("a", { href: `#lineage=${order - 1}` }, "← previous"), " ");
   if (order < known.lineages - 1) made.append(element("a", { href: `#lineage=${order + 1}` }, "next →"), " ");
   made.append(element("a", { href: "#family" }, "close"));
@@ -251,7 +294,7 @@ function neighbours(order) {
 
 async function showLineage(order) {
   const [entry, whole] = await Promise.all([lineageAt(order), wholeAt(order)]);
-  article.replaceChildren(element("h3", {}, `Lineage ${order}`), element("p", { class: "small" }, entry.id), neighbours(order));
+  article.replaceChildren(element("h3", { id: "lineage-title" }, `Lineage ${order}`), element("p", { class: "small" }, entry.id), neighbours(order));
   const about = [whole?.source, whole?.licence].filter(Boolean).join(" · ");
   if (about) article.append(element("p", { class: "small" }, about));
   if (entry.pending) article.append(element("p", {}, `Not finished: ${entry.pending}`));
@@ -262,19 +305,26 @@ async function showLineage(order) {
   article.append(...entry.steps.map((_, place) => stepBlock(entry, whole, place)));
   if (!entry.steps.length) article.append(block(stepText(entry, whole, 0)));
   article.hidden = false;
+  document.title = `Lineage ${order} \u2013 ${title}`;
   article.parentElement.classList.add("open");
   article.focus({ preventScroll: true });
   article.scrollIntoView();
+}
+
+// Whoever reads by keyboard or ear goes on where the lineage was opened.
+function close() {
+  const order = article.querySelector("h3").textContent.replace(/\D+/, "");
+  article.hidden = true;
+  article.parentElement.classList.remove("open");
+  document.title = title;
+  (list.querySelector(`a[href="#lineage=${order}"]`) ?? form.elements.text).focus();
 }
 
 async function follow() {
   mark();
   const asked = /^#lineage=(.+)$/.exec(location.hash)?.[1];
   if (asked === undefined) {
-    if (location.hash === "#family") {
-      article.hidden = true;
-      article.parentElement.classList.remove("open");
-    }
+    if (location.hash === "#family" && !article.hidden) close();
     return;
   }
   const order = /^\d{1,9}$/.test(asked) ? Number(asked) : await orderOf(asked);
@@ -292,14 +342,14 @@ async function orderOf(id) {
 
 // The page
 
-document.getElementById("copy").addEventListener("click", async ({ currentTarget: button }) => {
-  const text = document.getElementById("recipe-text");
+document.getElementById("copy").addEventListener("click", async () => {
+  const text = document.getElementById("recipe-text"), said = document.getElementById("copied");
   try {
     await navigator.clipboard.writeText(text.textContent);
-    button.textContent = button.dataset.said;
+    said.textContent = "Copied";
   } catch { // a browser that lets no page write there: the text is selected, to be copied by hand
     getSelection().selectAllChildren(text);
-    button.textContent = "Selected: copy it by hand";
+    said.textContent = "Selected: copy it by hand";
   }
 });
 
@@ -309,4 +359,7 @@ form.addEventListener("input", soon);
 form.addEventListener("reset", soon);
 form.addEventListener("submit", (event) => { event.preventDefault(); search(); });
 addEventListener("hashchange", follow);
+addEventListener("keydown", ({ key, target }) => {
+  if (key === "Escape" && !article.hidden && !form.contains(target)) location.hash = "#family";
+});
 search().then(follow);
