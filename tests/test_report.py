@@ -17,7 +17,8 @@ import evolteacher as et
 from evolteacher.errors import RunError, UsageError
 from evolteacher.recipe import Recipe
 from evolteacher.report.chunks import BYTES_EACH, CHUNK, Sample
-from evolteacher.report.page import FILE, visible, write_report
+from evolteacher.report.page import FILE, write_report
+from evolteacher.report.shown import visible
 from evolteacher.runner import run
 from evolteacher.store import Store
 

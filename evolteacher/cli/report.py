@@ -22,20 +22,41 @@ def report(
             "--sample", min=0, metavar="N", help="How many lineages come with all prompts and replies; 200 by default."
         ),
     ] = None,
+    evaluation: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--evaluation",
+            metavar="DIR",
+            help="Show this evaluation too, a folder that `evolteacher evaluate` wrote. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    training: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--training",
+            metavar="DIR",
+            help="Show this training too, a folder that `evolteacher train` wrote. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="All prompts and replies of all lineages.")] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
     """Write a run as one HTML file that needs no network and no server: sums, charts, and every lineage.
 
-    The run may be going on. What a model wrote is text in it and never markup.
+    What followed on the run and is in its folder is shown too: training, evaluation, what each stage took. The run may
+    be going on. What a model wrote is text in it and never markup.
     """
     from evolteacher.errors import UsageError
+    from evolteacher.report.files import Besides
     from evolteacher.report.page import FILE, SAMPLE, write_report
 
     if full and sample is not None:
         raise UsageError("--full and --sample do not go together; give one of them")
     target = out if out is not None else run / FILE
-    whole = write_report(run, target, None if full else SAMPLE if sample is None else sample)
+    besides = Besides(tuple(evaluation or ()), tuple(training or ()))
+    whole = write_report(run, target, None if full else SAMPLE if sample is None else sample, besides)
     megabytes = target.stat().st_size / 1e6
     note(f"{target}: {megabytes:.1f} MB, {count(whole, 'lineage')} with all prompts and replies")
     if open_it:

@@ -54,13 +54,14 @@ def draw(figure: Figure) -> str:
     from matplotlib.figure import Figure as Canvas
 
     with matplotlib.rc_context(_STYLE):
-        tall = max(3.0, 1.2 + 0.28 * len(figure.rows)) if figure.kind == "across" else 3.2
+        least = {"across": 3.0, "intervals": 1.8}.get(figure.kind)
+        tall = 3.2 if least is None else max(least, 1.2 + 0.28 * len(figure.rows))
         canvas = Canvas(figsize=(6.4, tall), layout="constrained")
         canvas.patch.set_visible(False)
         axes = canvas.add_subplot()
         axes.patch.set_visible(False)
-        {"lines": _lines, "bars": _bars, "across": _across}[figure.kind](axes, figure)
-        if len(figure.head) > 2:
+        {"lines": _lines, "bars": _bars, "across": _across, "intervals": _intervals}[figure.kind](axes, figure)
+        if len(figure.head) > 2 and figure.kind != "intervals":
             canvas.legend(loc="outside lower center", ncols=3, frameon=False)
         out = io.StringIO()
         canvas.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
@@ -104,6 +105,17 @@ def _across(axes: Any, figure: Figure) -> None:
         axes.barh(range(len(figure.rows)), values, left=left, height=0.7, color=_colour(number), label=_short(name))
         left = [before + value for before, value in zip(left, values, strict=True)]
     axes.xaxis.get_major_locator().set_params(integer=True)
+    _named(axes, figure)
+
+
+def _intervals(axes: Any, figure: Figure) -> None:
+    """Draw each row as a point, and a line from the end of its interval to the other."""
+    for place, (_, value, low, high) in enumerate(figure.rows):
+        assert isinstance(value, float) and isinstance(low, float) and isinstance(high, float)
+        axes.plot([low, high], [place, place], color=_colour(0), linewidth=2.5, alpha=0.6)
+        axes.plot([value], [place], color=_colour(0), marker="o", markersize=7, clip_on=False)
+    axes.set_xlim(left=0)
+    axes.set_ylim(-0.6, len(figure.rows) - 0.4)
     _named(axes, figure)
 
 

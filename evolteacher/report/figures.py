@@ -29,8 +29,8 @@ class Figure:
         title: what it shows.
         head: of the columns; the first one names the rows.
         rows: of the table; None is a gap. Where numbers name them, lines are drawn to their scale.
-        kind: ``lines`` (a line a column over the rows), ``bars`` (a bar a column for each row), or ``across``
-            (horizontal bars, one a row, the columns stacked).
+        kind: ``lines`` (a line a column over the rows), ``bars`` (a bar a column for each row), ``across`` (horizontal
+            bars, one a row, the columns stacked), or ``intervals`` (a value and the ends of its interval, one a row).
         unit: of the values.
     """
 

@@ -11,8 +11,7 @@ import base64
 import hashlib
 import json
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import resources
@@ -23,13 +22,15 @@ from evolteacher import __version__
 from evolteacher.database import DATABASE
 from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
-from evolteacher.record import clean_text
 from evolteacher.report import charts
 from evolteacher.report.certified import certified
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
 from evolteacher.report.figures import figures, flow
+from evolteacher.report.files import NOTHING, Besides
+from evolteacher.report.measured import evaluations
+from evolteacher.report.shown import gigabytes, number, share, took, visible
+from evolteacher.report.trained import stages, trainings
 from evolteacher.store import Store
-from evolteacher.training.curve import loss_curve
 from evolteacher.writing import atomic
 from evolteacher.yamlfile import dump
 
@@ -38,24 +39,21 @@ FILE = "report.html"
 SAMPLE = 200
 """Lineages that come with every prompt and reply, unless all are asked for."""
 
-METRICS = Path("train") / "metrics.jsonl"
 
-_HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]")
-
-
-def write_report(run: Path, out: Path, sample: int | None = SAMPLE) -> int:
+def write_report(run: Path, out: Path, sample: int | None = SAMPLE, besides: Besides = NOTHING) -> int:
     """Write a run's report; the run may be going on.
 
     Args:
         run: the run's folder.
         out: the file.
         sample: how many lineages come with their prompts and replies; None for all.
+        besides: folders that are shown besides what is in the run's.
 
     Returns:
         How many do.
 
     Raises:
-        UsageError: there is no run.
+        UsageError: there is no run, or one of these folders is not what it is given as.
         RunError: the file cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -70,28 +68,14 @@ def write_report(run: Path, out: Path, sample: int | None = SAMPLE) -> int:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters |= {"visible": visible, "number": _number}
+        environment.filters |= {each.__name__: each for each in (visible, number, share, took, gigabytes)}
         page = environment.get_template("report.html.j2")
-        facts = {**_facts(run, store), **_lineages(store, chosen)}
+        facts = {**_facts(run, store), **_followed(run, besides), **_lineages(store, chosen)}
         text = page.generate(style=style, script=script, script_hash=_hash(script), version=__version__, **facts)
         with atomic(out) as file:
             for piece in text:
                 file.write(piece.encode("utf-8", "replace"))
     return len(range(0, chosen.lineages, chosen.every)) if sample != 0 else 0
-
-
-def visible(value: object) -> str:
-    """Return a text in which nothing is hidden: control characters and those that turn text round become their code."""
-    return _HIDDEN.sub(lambda found: f"\u27e8U+{ord(found[0]):04X}\u27e9", clean_text(str(value))[0])
-
-
-def _number(value: float | str | None) -> str:
-    """Write a value of a table: whole numbers whole, others with three figures."""
-    if value is None:
-        return "\u2013"
-    if isinstance(value, str):
-        return visible(value)
-    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.3g}"
 
 
 def _part(name: str) -> str:
@@ -123,7 +107,22 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
         "charts": [(figure, charts.draw(figure) if drawn else "") for figure in found],
         "drawn": drawn,
         "certificate": certified(_json(run / CERTIFICATE)),
-        "curve": _curve(run / METRICS),
+    }
+
+
+def _followed(run: Path, besides: Besides) -> dict[str, Any]:
+    """Return what came after the run, here and elsewhere; a file that cannot be read costs a line of its section."""
+    trained, no_training = trainings(run, besides.trainings)
+    measured, no_evaluation = evaluations(run, besides.trainings, besides.evaluations)
+    spent, no_stages = stages(run)
+    drawn = charts.installed()
+    return {
+        "trainings": trained,
+        "no_training": no_training,
+        "evaluations": [(each, charts.draw(each.figure) if drawn else "") for each in measured],
+        "no_evaluation": no_evaluation,
+        "stages": spent,
+        "no_stages": no_stages,
     }
 
 
@@ -169,20 +168,6 @@ def _span(first: float | None, last: float | None) -> str:
 
 def _json(path: Path) -> Any:
     """Return what a JSON file holds; None where there is none that can be read."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, RecursionError):
         return json.loads(path.read_text(encoding="utf-8"))
     return None
-
-
-def _curve(path: Path) -> str:
-    """Return the loss curve of the training in the run's folder; empty where there was none."""
-    lines = list(_metrics(path))
-    return loss_curve(lines, "Loss over steps") if lines else ""
-
-
-def _metrics(path: Path) -> Iterator[Mapping[str, Any]]:
-    with suppress(OSError, ValueError):
-        for line in path.read_text(encoding="utf-8").splitlines():
-            found = json.loads(line)
-            if isinstance(found, dict):
-                yield found

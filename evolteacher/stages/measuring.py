@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from evolteacher.progress import Progress
 from evolteacher.sandbox import Sandbox
 from evolteacher.training.folder import MODEL
 from evolteacher.training.job import Training
+
+Tallies = Mapping[str, tuple[int, int]]
+"""Problem -> samples, and how many of them passed."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,8 @@ class Difference:
         mean: tuned minus base.
         low: end of the 95 % interval, over problems drawn in pairs.
         high: its other end.
+        one: what the model that is compared against is called.
+        other: what the other one is called.
     """
 
     benchmark: str
@@ -147,6 +152,8 @@ class Difference:
     mean: float
     low: float
     high: float
+    one: str = "base"
+    other: str = "tuned"
 
     @property
     def noise(self) -> bool:
@@ -156,10 +163,10 @@ class Difference:
     def words(self) -> str:
         """Say it in a sentence."""
         figures = f"{self.mean:+.1%} [{self.low:+.1%}, {self.high:+.1%}]"
+        said = f"{self.benchmark}, pass@{self.k}: {self.other} minus {self.one} {figures}"
         if self.noise:
-            return f"{self.benchmark}, pass@{self.k}: tuned minus base {figures}: within noise, no difference is shown"
-        which = "better" if self.mean > 0 else "worse"
-        return f"{self.benchmark}, pass@{self.k}: tuned minus base {figures}: the tuned model is {which}"
+            return f"{said}: within noise, no difference is shown"
+        return f"{said}: the {self.other} model is {'better' if self.mean > 0 else 'worse'}"
 
 
 def differences(measured: list[Measurement], ks: tuple[int, ...]) -> list[Difference]:
@@ -168,9 +175,14 @@ def differences(measured: list[Measurement], ks: tuple[int, ...]) -> list[Differ
     found = []
     for benchmark in dict.fromkeys(one.benchmark for one in measured):
         base, tuned = by.get((benchmark, "base")), by.get((benchmark, "tuned"))
-        if base is None or tuned is None:
-            continue
-        for k in ks:
-            gains = [pass_at_k(*tuned[id], k) - pass_at_k(*base[id], k) for id in base]
-            found.append(Difference(benchmark, k, sum(gains) / len(gains), *paired_interval(gains)))
+        if base is not None and tuned is not None:
+            found += [difference(benchmark, k, base, tuned) for k in ks]
     return found
+
+
+def difference(
+    benchmark: str, k: int, base: Tallies, tuned: Tallies, one: str = "base", other: str = "tuned"
+) -> Difference:
+    """Compare two models over the same problems, each of which has at least ``k`` samples of both."""
+    gains = [pass_at_k(*tuned[id], k) - pass_at_k(*base[id], k) for id in base]
+    return Difference(benchmark, k, sum(gains) / len(gains), *paired_interval(gains), one, other)
