@@ -12,10 +12,12 @@ import pytest
 from experiment import go, write_seeds
 from loopback.hub import Hub, sha256
 
+from evolteacher.catalog import Catalog
 from evolteacher.errors import RunError, UsageError
 from evolteacher.publishing.hub import Target
 from evolteacher.publishing.modelparcel import model_parcel
-from evolteacher.publishing.parcel import front_matter
+from evolteacher.publishing.parcel import dataset_parcel, front_matter
+from evolteacher.publishing.permission import cleared
 from evolteacher.yamlfile import parse
 
 pytest.importorskip("huggingface_hub")
@@ -189,6 +191,24 @@ class TestADataset:
         assert (tmp_path / "r" / "README.md").read_bytes() == before
         assert evolteacher("push", tmp_path / "r", "owner/data", "--despite", "asked the authors").code == 0
         assert b"The reason given: asked the authors" in hub.repos["owner/data"].files()["README.md"]
+
+    @pytest.mark.parametrize("said_before", ["", "asked somebody else, who had to think about it"])
+    def test_a_dry_run_with_a_reason_packs_what_the_push_sends(self, evolteacher, hub, tmp_path, said_before):
+        seeds = {"path": str(write_seeds(tmp_path, 3)), "licence": "cc-by-nc-4.0"}
+        folder, draft, why = tmp_path / "r", tmp_path / "draft", " asked\tthe <authors> "
+        go("", folder, note=lambda line: None, seeds=seeds, licence="mit", **SMALL)
+        if said_before:
+            assert evolteacher("export", folder, "--despite", said_before).code == 0
+        draft.mkdir()
+        with cleared(folder, despite=why, catalog=Catalog.load(), dry_run=True) as (store, rights):
+            dataset_parcel(store, draft, rights, partial=False, replies=False, catalog=Catalog.load())
+        dry = evolteacher("push", folder, "owner/data", "--dry-run", "--json", "--despite", why)
+        assert evolteacher("push", folder, "owner/data", "--despite", why).code == 0
+        sent = hub.repos["owner/data"].files()
+        assert sent == {path.name: path.read_bytes() for path in draft.iterdir()} and len(sent) == 5
+        told = json.loads(dry.out)
+        assert {f["name"]: f["bytes"] for f in told["files"]} == {n: len(d) for n, d in sent.items()}
+        assert told["licence"] == "mit" and b"license: mit" in sent["README.md"]
 
     @pytest.mark.parametrize("export", [["jsonl"], ["parquet"]])
     def test_a_key_in_a_row_stops_it(self, evolteacher, hub, tmp_path, export):
