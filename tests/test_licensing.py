@@ -155,6 +155,31 @@ class TestWhatIsKnown:
         assert recipe("s.jsonl", licence="Apache 2.0").licence.id == "apache-2.0"
         assert licence_id("CC BY-NC 4.0") == "cc-by-nc-4.0"
 
+    def test_a_providers_terms_are_no_licence(self):
+        train = {"model": "m", "data": {"path": "d.jsonl"}}
+        for changes, said in (
+            ({"licence": "openai"}, r"licence.*'openai' names OpenAI's terms, which are no licence.*{BACKEND: openai}"),
+            ({"licence": {"id": "Azure OpenAI"}}, r"'azure-openai' names .*no licence"),
+            ({"licence": "none"}, "'none' names no terms"),
+            ({"seeds": {"path": "s.jsonl", "licence": "Anthropic"}}, r"seeds\.licence.* into `seeds\.terms`"),
+            ({"train": {**train, "licence": "google"}}, r"train\.licence.* into `terms` of the recipe that made"),
+            ({"train": {**train, "data": {"path": "d", "licence": "xai"}}}, r"train\.data.* a column `terms` of"),
+        ):  # fmt: skip
+            with pytest.raises(RecipeError, match=said):
+                recipe("s.jsonl", **changes)
+        for name in ("llama2", "llama3.1", "gemma", "other", "my-own"):
+            assert recipe("s.jsonl", licence=name, seeds={"path": "s", "licence": name}).licence.id == name
+
+    def test_terms_that_an_older_one_took_for_a_licence_are_refused_in_a_line(self, tmp_path, capsys):
+        go(write_seeds(tmp_path, 2), tmp_path / "r", rounds=1, filters=[], licence="mit")
+        with Store(tmp_path / "r" / "run.db") as store:
+            store.set_meta("recipe", {**store.meta("recipe"), "licence": {"id": "openai", "unknown": "refuse"}})
+        for command in (["export"], ["licences"], ["push", "--dry-run"]):
+            words = [*command, str(tmp_path / "r"), *(["owner/name"] if command[0] == "push" else [])]
+            assert main(words) == 2
+            said = capsys.readouterr().err
+            assert "'openai' names OpenAI's terms" in said and "Traceback" not in said and len(said.splitlines()) == 1
+
     def test_licence_and_terms_are_no_part_of_the_experiment(self):
         told = recipe("s.jsonl", licence={"id": "mit", "unknown": "allow"}, terms={"evolve": "openai"})
         assert told.experiment() == recipe("s.jsonl").experiment()
