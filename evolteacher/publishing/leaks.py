@@ -27,7 +27,7 @@ _BETWEEN = re.compile(r"[\s\"'`]+")
 _SIGNS = re.compile(r"[\W_]+")
 _LINE_ENDS = re.compile(r"\n|\r|\\+[nr]")
 _KEY_LINE = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
-_ESCAPE = re.compile(r"\\+(?:[uU]((?:000[0-9A-Fa-f]|0010)?[0-9A-Fa-f]{4})|[nrtbf])")
+_ESCAPE = re.compile(r"\\+(?:u([0-9A-Fa-f]{4})|x([0-9A-Fa-f]{2})|U((?:000[0-9A-Fa-f]|0010)[0-9A-Fa-f]{4})|[nrtbf])")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _TEXTS = (".json", ".jsonl", ".md", ".yaml", ".txt", ".jinja")
@@ -137,10 +137,15 @@ def _unescaped(text: str) -> str:
     if "&" in text:
         text = html.unescape(text)
     if "\\" in text:
-        text = _ESCAPE.sub(lambda found: chr(int(found[1], 16)) if found[1] else "", text).replace("\\", "")
+        text = _ESCAPE.sub(_character, text).replace("\\", "")
         if _SURROGATE.search(text):
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
+
+
+def _character(found: re.Match[str]) -> str:
+    code = found[1] or found[2] or found[3]
+    return chr(int(code, 16)) if code else ""
 
 
 def _references(plain: Any) -> Iterator[str]:
