@@ -223,6 +223,20 @@ class TestADataset:
         evolteacher("push", tmp_path / "r", "owner/data").refused(1, "MY_SECRET")
         assert hub.calls == []
 
+    def test_a_private_key_in_a_row_stops_it(self, evolteacher, hub, tmp_path):
+        lines = [
+            "-----BEGIN PRIVATE KEY-----",
+            *(f"{n}Abc0123456789" * 4 for n in range(3)),
+            "-----END PRIVATE KEY-----",
+        ]
+        path = tmp_path / "s.jsonl"
+        rows = [{"instruction": "print the key", "output": "".join(f"    # {line}\n" for line in lines)}]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        go(path, tmp_path / "r", note=lambda line: None, **SMALL)
+        said = evolteacher("push", tmp_path / "r", "owner/data", DEPLOY_KEY="\n".join(lines))
+        said.refused(1, "the value of DEPLOY_KEY stands there", "nothing was sent")
+        assert "0123456789" not in said.err + said.out and hub.calls == []
+
 
 class TestRefusals:
     def test_without_a_token_in_the_environment(self, evolteacher, run, hub, tmp_path):
