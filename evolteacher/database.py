@@ -129,6 +129,18 @@ class Database:
             raise RunError(_explain(self.path, error)) from error
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the file in the block as it is when the block begins, whatever a writer beside it commits."""
+        with self._guard():
+            self._db.execute("BEGIN")
+            try:
+                self._db.execute("SELECT count(*) FROM meta").fetchone()  # the first read is what fixes the view
+                yield
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    @contextmanager
     def transaction(self, *, keep: bool = True) -> Iterator[None]:
         """Make several writes one: all of them, or none (``keep``: False rehearses); within another, a part of it."""
         if self._db.in_transaction:

@@ -132,6 +132,28 @@ TERMS: dict[str, Terms] = {
 """Named terms, as understood when this version was written. A licence's identifier names a model's own licence."""
 
 
+MODEL_LICENCES = frozenset(name for name in TERMS if name.startswith(("llama", "gemma")))
+"""The named terms that are licences, under which hubs have models and datasets."""
+
+
+def refuse_terms(licence: str, field: str) -> None:
+    """Find terms where a licence is due: a provider's terms are what its answers stand under, and license nothing.
+
+    Args:
+        licence: as it was written.
+        field: where terms belong, for the message.
+
+    Raises:
+        ValueError: it names a provider's terms, or nobody's.
+    """
+    name = licence_id(licence)
+    if name in TERMS and name not in MODEL_LICENCES:
+        raise ValueError(
+            f"'{name}' names {TERMS[name].title}, which are no licence: terms belong into {field}; here goes a "
+            "licence's identifier, such as cc-by-4.0"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class KnownSource:
     """A well-known seed dataset: its licence, and the terms of the model that wrote its rows."""

@@ -19,7 +19,7 @@ from evolteacher.history import records, summarise
 from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
 from evolteacher.recipe import Recipe
-from evolteacher.rights import clearance
+from evolteacher.rights import Clearance, clearance
 from evolteacher.stopping import curve, rounds_of
 from evolteacher.store import Store
 from evolteacher.writing import atomic
@@ -99,7 +99,14 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
     write_card(store, folder, recipe, partial, certificate)
 
 
-def write_card(store: Store, folder: Path, recipe: Recipe, partial: str, certificate: Certificate | None) -> None:
+def write_card(
+    store: Store,
+    folder: Path,
+    recipe: Recipe,
+    partial: str,
+    certificate: Certificate | None,
+    rights: Clearance | None = None,
+) -> None:
     """Write the dataset's card beside what the folder holds of it.
 
     Args:
@@ -108,9 +115,10 @@ def write_card(store: Store, folder: Path, recipe: Recipe, partial: str, certifi
         recipe: the experiment.
         partial: why the dataset is not the whole one; empty when it is.
         certificate: of the decontamination.
+        rights: what the recipe's licence says of the rows; looked up when None.
     """
     data_file = next((FILES[name][1] for name in READ_BY_HUBS if (folder / FILES[name][1]).exists()), "")
-    summary, plugins, rights = summarise(store), stored_plugins(store), clearance(store, recipe.licence)
+    summary, plugins = summarise(store), stored_plugins(store)
     card = dataset_card(
         recipe,
         summary,
@@ -118,7 +126,7 @@ def write_card(store: Store, folder: Path, recipe: Recipe, partial: str, certifi
         data_file=data_file,
         plugins=plugins,
         certificate=certificate,
-        rights=rights,
+        rights=rights or clearance(store, recipe.licence),
         curve=curve(store),
     )
     _write(folder / CARD, card)

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from evolteacher.backend import Backend
-from evolteacher.errors import EvolteacherError, LicenceRefused, PluginError, plugin_fault
+from evolteacher.errors import EvolteacherError, LicenceRefused, PluginError, RecipeError, plugin_fault
 from evolteacher.licensing import UNKNOWN, join_terms, licence_id, split_terms, why_not, why_terms_not
 from evolteacher.recipe import Recipe
 from evolteacher.sections import Licence
@@ -228,9 +230,18 @@ def held_licence(store: Store) -> Licence | None:
     """Return what a run's dataset is to be published under, as its folder has it; None where its recipe says nothing.
 
     It needs none of the plugins that the recipe names.
+
+    Raises:
+        RecipeError: it is no licence: an older evolteacher took it.
     """
     held = (store.meta("recipe") or {}).get("licence")
-    return Licence.model_validate(held) if held is not None else None
+    try:
+        return Licence.model_validate(held) if held is not None else None
+    except ValidationError as error:
+        why = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise RecipeError(
+            f"{store.path.parent}: licence: {why}. Mend it in the recipe and run that again: nothing is asked twice"
+        ) from None
 
 
 def clearance(store: Store, wanted: Licence | None) -> Clearance:

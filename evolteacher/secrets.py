@@ -24,6 +24,10 @@ _BACKSLASHES = 8
 """Before one character of a secret in escapes of JSON: three times written into a JSON text makes seven."""
 
 
+_SHORT = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f"}
+"""Characters that JSON writes as a letter behind a backslash."""
+
+
 def secret_name(value: object) -> str | None:
     """Return the variable that a text ``env:NAME`` names, None where it names none."""
     found = REFERENCE.fullmatch(value) if isinstance(value, str) else None
@@ -101,9 +105,10 @@ def hide(text: str, secrets: Iterable[str]) -> str:
 
 @lru_cache(maxsize=64)
 def _in_escapes(secret: str) -> re.Pattern[str]:
-    r"""Return what finds a secret whose characters may be written as ``\u0073``, or with a backslash before them."""
+    r"""Return what finds a secret whose characters may be written as ``\u0073`` or ``\n``, or behind a backslash."""
     parts = []
     for char in secret:
         code = "".join(f"[{digit}{digit.upper()}]" for digit in f"{ord(char):04x}")
-        parts.append(rf"(?:\\{{0,{_BACKSLASHES}}}{re.escape(char)}|\\{{1,{_BACKSLASHES}}}u{code})")
+        short = rf"|\\{{1,{_BACKSLASHES}}}{_SHORT[char]}" if char in _SHORT else ""
+        parts.append(rf"(?:\\{{0,{_BACKSLASHES}}}{re.escape(char)}|\\{{1,{_BACKSLASHES}}}u{code}{short})")
     return re.compile("".join(parts))

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SkipValidation, field_validator
 
-from evolteacher.licensing import LICENCES, TERMS, licence_id
+from evolteacher.licensing import LICENCES, TERMS, licence_id, refuse_terms
 from evolteacher.messages import Role, Sampling
 from evolteacher.record import Material
 from evolteacher.seeds import SeedReader
@@ -56,6 +56,12 @@ class Seeds(Section):
             raise ValueError(f"there is no home folder '{Path(path).parts[0]}'") from None
         return path
 
+    @field_validator("licence")
+    @classmethod
+    def _check_licence(cls, licence: str) -> str:
+        refuse_terms(licence, "`seeds.terms`")
+        return licence
+
 
 class Licence(Section):
     """What the dataset is to be published under."""
@@ -70,6 +76,7 @@ class Licence(Section):
     def _check_id(cls, text: str) -> str:
         """Take any identifier but one that is nearly a known one; one spelling for each that is known."""
         name = licence_id(text)
+        refuse_terms(name, f"`terms: {{BACKEND: {name}}}`, or into `seeds.terms`")
         if not re.fullmatch(r"[a-z0-9][a-z0-9.+-]{0,63}", name):
             raise ValueError("one licence's identifier is needed, such as cc-by-4.0; `other` is one of your own")
         near = difflib.get_close_matches(name, LICENCES, n=1, cutoff=0.85)

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from evolteacher.arguments import GONE, OWNERS, RENAMED, Config, arguments, complaints
 from evolteacher.evalsection import Evaluate
+from evolteacher.licensing import refuse_terms
 from evolteacher.problems import Problems
 from evolteacher.sections import Section
 from evolteacher.shapes import Format
@@ -25,6 +26,12 @@ class Data(Section):
     reader: str | None = Field(None, description="The seed reader, where the file's name does not tell it.")
     licence: str = Field("", description="Of the rows that name none; it goes into the model card.")
     on_bad_row: Literal["skip", "fail"] = Field("skip", description="What a row that cannot be read costs.")
+
+    @field_validator("licence")
+    @classmethod
+    def _check_licence(cls, licence: str) -> str:
+        refuse_terms(licence, "a column `terms` of the rows")
+        return licence
 
 
 class Train(Section):
@@ -67,6 +74,12 @@ class Train(Section):
         if value is True or (isinstance(value, str) and not value.strip()):
             raise ValueError("say why, as a text: who read the model's code, and at which revision")
         return value
+
+    @field_validator("licence")
+    @classmethod
+    def _check_licence(cls, licence: str) -> str:
+        refuse_terms(licence, "`terms` of the recipe that made the dataset")
+        return licence
 
     @property
     def source(self) -> Data | None:

@@ -1,5 +1,6 @@
 """Licences and terms: which allows which, how rows carry them, and that what is refused does not get out."""
 
+import io
 import json
 import sqlite3
 
@@ -15,7 +16,8 @@ from evolteacher.dataset import convert, merge
 from evolteacher.errors import LicenceRefused, PluginError, RecipeError, UsageError
 from evolteacher.history import records
 from evolteacher.licensing import LICENCES, TERMS, known_source, licence_id, why_not, why_terms_not
-from evolteacher.publishing.permission import check_licence
+from evolteacher.publishing.parcel import dataset_parcel
+from evolteacher.publishing.permission import cleared
 from evolteacher.recipe import Recipe
 from evolteacher.rights import clearance, held_licence, mix_of
 from evolteacher.store import Store
@@ -152,6 +154,31 @@ class TestWhatIsKnown:
                 recipe("s.jsonl", **changes)
         assert recipe("s.jsonl", licence="Apache 2.0").licence.id == "apache-2.0"
         assert licence_id("CC BY-NC 4.0") == "cc-by-nc-4.0"
+
+    def test_a_providers_terms_are_no_licence(self):
+        train = {"model": "m", "data": {"path": "d.jsonl"}}
+        for changes, said in (
+            ({"licence": "openai"}, r"licence.*'openai' names OpenAI's terms, which are no licence.*{BACKEND: openai}"),
+            ({"licence": {"id": "Azure OpenAI"}}, r"'azure-openai' names .*no licence"),
+            ({"licence": "none"}, "'none' names no terms"),
+            ({"seeds": {"path": "s.jsonl", "licence": "Anthropic"}}, r"seeds\.licence.* into `seeds\.terms`"),
+            ({"train": {**train, "licence": "google"}}, r"train\.licence.* into `terms` of the recipe that made"),
+            ({"train": {**train, "data": {"path": "d", "licence": "xai"}}}, r"train\.data.* a column `terms` of"),
+        ):  # fmt: skip
+            with pytest.raises(RecipeError, match=said):
+                recipe("s.jsonl", **changes)
+        for name in ("llama2", "llama3.1", "gemma", "other", "my-own"):
+            assert recipe("s.jsonl", licence=name, seeds={"path": "s", "licence": name}).licence.id == name
+
+    def test_terms_that_an_older_one_took_for_a_licence_are_refused_in_a_line(self, tmp_path, capsys):
+        go(write_seeds(tmp_path, 2), tmp_path / "r", rounds=1, filters=[], licence="mit")
+        with Store(tmp_path / "r" / "run.db") as store:
+            store.set_meta("recipe", {**store.meta("recipe"), "licence": {"id": "openai", "unknown": "refuse"}})
+        for command in (["export"], ["licences"], ["push", "--dry-run"]):
+            words = [*command, str(tmp_path / "r"), *(["owner/name"] if command[0] == "push" else [])]
+            assert main(words) == 2
+            said = capsys.readouterr().err
+            assert "'openai' names OpenAI's terms" in said and "Traceback" not in said and len(said.splitlines()) == 1
 
     def test_licence_and_terms_are_no_part_of_the_experiment(self):
         told = recipe("s.jsonl", licence={"id": "mit", "unknown": "allow"}, terms={"evolve": "openai"})
@@ -348,10 +375,10 @@ class TestRefusals:
         assert len(card) < 20_000 and "| 40 others | 80 |" in card
 
     def test_a_blank_reason_is_none(self, run):
-        with pytest.raises(UsageError, match="needs a reason"):
-            check_licence(run, despite=" ", catalog=Catalog.load())
-        with pytest.raises(LicenceRefused) as error:
-            check_licence(run, catalog=Catalog.load())
+        with pytest.raises(UsageError, match="needs a reason"), cleared(run, despite=" ", catalog=Catalog.load()):
+            pass
+        with pytest.raises(LicenceRefused) as error, cleared(run, catalog=Catalog.load()):
+            pass
         assert error.value.found["allowed"] is False
 
     def test_without_a_licence_nothing_is_refused_and_the_card_says_what_the_mix_is(self, tmp_path, capsys):
@@ -373,7 +400,67 @@ class TestRefusals:
         go("", tmp_path / "r", rounds=1, filters=[], seeds=seeds, licence="gpl-3.0", terms={"evolve": "none"})
         card = (tmp_path / "r" / "README.md").read_text()
         assert "\nlicense: gpl-3.0\n" in card and "Published under `gpl-3.0-only`" in card
-        check_licence(tmp_path / "r", catalog=Catalog.load())
+        with cleared(tmp_path / "r", catalog=Catalog.load()) as (_, found):
+            assert found.licence == "gpl-3.0-only" and not found.refused
+
+
+class GoesOn(io.StringIO):
+    """What an export says goes here, and what it says lets another process's rows settle: a run that goes on."""
+
+    def __init__(self, folder):
+        super().__init__()
+        with sqlite3.connect(folder / "run.db") as db:
+            self.held = db.execute("SELECT * FROM steps WHERE ord % 4 = 1").fetchall()
+            db.execute("DELETE FROM steps WHERE ord % 4 = 1")
+            db.execute("UPDATE lineages SET pending = 'no answer' WHERE ord % 4 = 1")
+        self.folder, self.settled = folder, 0
+
+    def settle(self):
+        with sqlite3.connect(self.folder / "run.db") as db:
+            for row in self.held:
+                db.execute(f"INSERT INTO steps VALUES ({', '.join('?' * len(row))})", row)
+        self.settled, self.held = self.settled + len(self.held), []
+
+    def write(self, text):
+        self.settle()
+        return super().write(text)
+
+
+class TestARunThatGoesOn:
+    @pytest.fixture
+    def goes_on(self, tmp_path):
+        """A run under MIT whose non-commercial rows, every fourth lineage's, settle later."""
+        rows = [
+            {"instruction": f"task{n} doubles {n}", "output": "x", "licence": "cc-by-nc-4.0" if n % 4 == 1 else "mit"}
+            for n in range(12)
+        ]
+        (tmp_path / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        go(tmp_path / "seeds.jsonl", tmp_path / "r", rounds=1, filters=[], terms={"evolve": "none"}, licence="mit",
+           operators=["add-constraints"], backends={"evolve": "scripted"}, note=lambda line: None)  # fmt: skip
+        return GoesOn(tmp_path / "r")
+
+    @pytest.mark.parametrize("format", ["jsonl", "rounds"])
+    def test_export_writes_no_row_that_was_not_looked_at(self, goes_on, format, tmp_path, monkeypatch):
+        monkeypatch.setattr("sys.stderr", goes_on)
+        assert main(["export", str(goes_on.folder), "--format", format, "--out", str(tmp_path / "o")]) == 0
+        assert "3 lineages not finished" in goes_on.getvalue() and goes_on.settled == 6
+        files = [tmp_path / "o"] if format == "jsonl" else sorted((tmp_path / "o").iterdir())
+        texts = "".join(path.read_text() for path in files)
+        assert "task0 " in texts and "task1 " not in texts and "cc-by-nc" not in texts
+        out = tmp_path / "again"
+        assert main(["export", str(goes_on.folder), "--format", format, "--out", str(out)]) == 2 and not out.exists()
+
+    def test_push_packs_no_row_that_was_not_looked_at(self, goes_on, tmp_path):
+        draft = tmp_path / "draft"
+        draft.mkdir()
+        with cleared(goes_on.folder, catalog=Catalog.load()) as (store, rights):
+            goes_on.settle()
+            parcel = dataset_parcel(store, draft, rights, partial=True, replies=True, catalog=Catalog.load())
+        assert goes_on.settled == 6 and "3 lineages" in parcel.partial and parcel.licence == "mit"
+        assert len((draft / "dataset.jsonl").read_text().splitlines()) == 18
+        assert "cc-by-nc" not in (draft / "README.md").read_text() + (draft / "dataset.jsonl").read_text()
+        with pytest.raises(LicenceRefused), cleared(goes_on.folder, catalog=Catalog.load()):
+            pass
 
 
 def test_a_repair_by_another_model_is_under_its_terms(tmp_path):

@@ -12,10 +12,12 @@ import pytest
 from experiment import go, write_seeds
 from loopback.hub import Hub, sha256
 
+from evolteacher.catalog import Catalog
 from evolteacher.errors import RunError, UsageError
 from evolteacher.publishing.hub import Target
 from evolteacher.publishing.modelparcel import model_parcel
-from evolteacher.publishing.parcel import front_matter
+from evolteacher.publishing.parcel import dataset_parcel, front_matter
+from evolteacher.publishing.permission import cleared
 from evolteacher.yamlfile import parse
 
 pytest.importorskip("huggingface_hub")
@@ -190,6 +192,24 @@ class TestADataset:
         assert evolteacher("push", tmp_path / "r", "owner/data", "--despite", "asked the authors").code == 0
         assert b"The reason given: asked the authors" in hub.repos["owner/data"].files()["README.md"]
 
+    @pytest.mark.parametrize("said_before", ["", "asked somebody else, who had to think about it"])
+    def test_a_dry_run_with_a_reason_packs_what_the_push_sends(self, evolteacher, hub, tmp_path, said_before):
+        seeds = {"path": str(write_seeds(tmp_path, 3)), "licence": "cc-by-nc-4.0"}
+        folder, draft, why = tmp_path / "r", tmp_path / "draft", " asked\tthe <authors> "
+        go("", folder, note=lambda line: None, seeds=seeds, licence="mit", **SMALL)
+        if said_before:
+            assert evolteacher("export", folder, "--despite", said_before).code == 0
+        draft.mkdir()
+        with cleared(folder, despite=why, catalog=Catalog.load(), dry_run=True) as (store, rights):
+            dataset_parcel(store, draft, rights, partial=False, replies=False, catalog=Catalog.load())
+        dry = evolteacher("push", folder, "owner/data", "--dry-run", "--json", "--despite", why)
+        assert evolteacher("push", folder, "owner/data", "--despite", why).code == 0
+        sent = hub.repos["owner/data"].files()
+        assert sent == {path.name: path.read_bytes() for path in draft.iterdir()} and len(sent) == 5
+        told = json.loads(dry.out)
+        assert {f["name"]: f["bytes"] for f in told["files"]} == {n: len(d) for n, d in sent.items()}
+        assert told["licence"] == "mit" and b"license: mit" in sent["README.md"]
+
     @pytest.mark.parametrize("export", [["jsonl"], ["parquet"]])
     def test_a_key_in_a_row_stops_it(self, evolteacher, hub, tmp_path, export):
         path = tmp_path / "s.jsonl"
@@ -202,6 +222,20 @@ class TestADataset:
         (tmp_path / ".env").write_text("MY_SECRET=k-0123456789abcdef\n")
         evolteacher("push", tmp_path / "r", "owner/data").refused(1, "MY_SECRET")
         assert hub.calls == []
+
+    def test_a_private_key_in_a_row_stops_it(self, evolteacher, hub, tmp_path):
+        lines = [
+            "-----BEGIN PRIVATE KEY-----",
+            *(f"{n}Abc0123456789" * 4 for n in range(3)),
+            "-----END PRIVATE KEY-----",
+        ]
+        path = tmp_path / "s.jsonl"
+        rows = [{"instruction": "print the key", "output": "".join(f"    # {line}\n" for line in lines)}]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        go(path, tmp_path / "r", note=lambda line: None, **SMALL)
+        said = evolteacher("push", tmp_path / "r", "owner/data", DEPLOY_KEY="\n".join(lines))
+        said.refused(1, "the value of DEPLOY_KEY stands there", "nothing was sent")
+        assert "0123456789" not in said.err + said.out and hub.calls == []
 
 
 class TestRefusals:

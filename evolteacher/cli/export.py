@@ -10,13 +10,11 @@ import typer
 
 from evolteacher.cli.options import Despite, RunFolder
 from evolteacher.cli.terminal import complain, count, load_catalog, note
-from evolteacher.database import DATABASE
 from evolteacher.dataset import DATASET_FORMATS, WITH_RIGHTS, write_dataset
 from evolteacher.errors import RunError, UsageError, did_you_mean
 from evolteacher.history import records, summarise
 from evolteacher.outputs import FILES
-from evolteacher.publishing.permission import check_licence
-from evolteacher.rights import mix_of
+from evolteacher.publishing.permission import cleared
 from evolteacher.store import Store
 
 ROUNDS = "rounds"
@@ -53,8 +51,7 @@ def export(
         raise UsageError(f"--format {format}: there is no such format.{did_you_mean(format, formats)}")
     if format == ROUNDS and str(out) == "-":
         raise UsageError("--out -: rounds are several files; name a folder, or pick one with --format evol --round N")
-    check_licence(run, despite=despite, catalog=load_catalog())
-    with Store(run / DATABASE, read_only=True) as store:
+    with cleared(run, despite=despite, catalog=load_catalog()) as (store, rights):
         summary = summarise(store)
         if summary.pending:
             complain("warning", f"{count(summary.pending, 'lineage')} not finished; what has settled is written")
@@ -64,7 +61,7 @@ def export(
             return
         target = out if out is not None else run / _file(format, round)
         rows = write_dataset(records(store, round), target, format)
-        losing = format not in WITH_RIGHTS and any(any(names) for names in mix_of(store))
+        losing = format not in WITH_RIGHTS and any(any(names) for names in rights.mix)
     if losing:
         note(f"licences and terms are left out, for which {format} has no place ({' and '.join(WITH_RIGHTS)} have)")
     if str(target) != "-":

@@ -75,16 +75,16 @@ def _dataset(
     run: Path, draft: Path, despite: str | None, partial: bool, replies: bool, dry_run: bool, as_json: bool
 ) -> Parcel:
     from evolteacher.publishing.parcel import dataset_parcel
-    from evolteacher.publishing.permission import check_licence
+    from evolteacher.publishing.permission import cleared
 
     catalog = load_catalog()
     try:
-        check_licence(run, despite=despite, catalog=catalog, dry_run=dry_run)
+        with cleared(run, despite=despite, catalog=catalog, dry_run=dry_run) as (store, rights):
+            return dataset_parcel(store, draft, rights, partial=partial, replies=replies, catalog=catalog)
     except LicenceRefused as error:
         if as_json:
             print(json.dumps({"refused": error.found}, indent=2))
         raise
-    return dataset_parcel(run, draft, partial=partial, replies=replies, catalog=catalog)
 
 
 def _show(parcel: Parcel, target: Target, as_json: bool) -> None:

@@ -15,7 +15,6 @@ from typing import Any, Literal
 from evolteacher.card import public_recipe
 from evolteacher.catalog import Catalog
 from evolteacher.certifying import certificate_of
-from evolteacher.database import DATABASE
 from evolteacher.dataset import write_dataset
 from evolteacher.decontamination import certificate as certificates
 from evolteacher.errors import RunError, UsageError
@@ -24,6 +23,7 @@ from evolteacher.outputs import FILES, exports, lock_recipe, write_card
 from evolteacher.publishing.leaks import check_for_secrets, secrets_of
 from evolteacher.publishing.permission import held_recipe, partial_because
 from evolteacher.recipe import Recipe
+from evolteacher.rights import Clearance
 from evolteacher.store import Store
 from evolteacher.writing import atomic, write_lines
 
@@ -76,43 +76,45 @@ def in_folder(folder: Path) -> tuple[ParcelFile, ...]:
     return tuple(ParcelFile(path.name, path) for path in sorted(folder.iterdir()))
 
 
-def dataset_parcel(run: Path, draft: Path, *, partial: bool, replies: bool, catalog: Catalog) -> Parcel:
+def dataset_parcel(
+    store: Store, draft: Path, rights: Clearance, *, partial: bool, replies: bool, catalog: Catalog
+) -> Parcel:
     """Write a run's dataset, card, certificate and locked recipe for a hub.
 
     Args:
-        run: the run's folder; only read.
+        store: the run's, as :func:`~evolteacher.publishing.permission.cleared` gives it; only read.
         draft: an empty folder, which is written into.
+        rights: what the licence says of the rows that the store shows.
         partial: whether a run that is not finished may go.
         replies: whether all prompts and replies go along.
         catalog: what is installed.
 
     Raises:
-        UsageError: there is no run, or it has no row.
+        UsageError: the run never began, or it has no row.
         RunError: it is not finished, or a text holds a secret.
         RecipeError: a plugin of the recipe is not installed.
     """
-    with Store(run / DATABASE, read_only=True) as store:
-        recipe = held_recipe(store, catalog)
-        because = partial_because(store)
-        if because and not partial:
-            raise RunError(
-                f"{run}: {because} Run the same command again to finish it, or push what there is with --partial"
-            )
-        if not summarise(store).records:
-            raise UsageError(f"{run}: its dataset has no row, so there is nothing to push")
-        _write(store, draft, recipe, because, catalog)
-        if replies:
-            with atomic(draft / REPLIES) as out:
-                write_lines(_replies(store), out)
-        texts = (text for record in records(store) for text in (record.instruction.text, record.response))
-        check_for_secrets(in_folder(draft), secrets_of(recipe.to_plain()), texts)
+    run, recipe = store.path.parent, held_recipe(store, catalog)
+    because = partial_because(store)
+    if because and not partial:
+        raise RunError(
+            f"{run}: {because} Run the same command again to finish it, or push what there is with --partial"
+        )
+    if not summarise(store).records:
+        raise UsageError(f"{run}: its dataset has no row, so there is nothing to push")
+    _write(store, draft, recipe, because, catalog, rights)
+    if replies:
+        with atomic(draft / REPLIES) as out:
+            write_lines(_replies(store), out)
+    texts = (text for record in records(store) for text in (record.instruction.text, record.response))
+    check_for_secrets(in_folder(draft), secrets_of(recipe.to_plain()), texts)
     files = in_folder(draft)
     going = {file.name for file in files}
     stays = tuple(sorted(path.name for path in run.iterdir() if path.name not in going))
     return Parcel("dataset", recipe.name, files, licence_in(draft / "README.md"), stays, because)
 
 
-def _write(store: Store, draft: Path, recipe: Recipe, because: str, catalog: Catalog) -> None:
+def _write(store: Store, draft: Path, recipe: Recipe, because: str, catalog: Catalog, rights: Clearance) -> None:
     for name in exports(recipe, lambda line: None):
         if name in FILES:
             format, file = FILES[name]
@@ -124,7 +126,7 @@ def _write(store: Store, draft: Path, recipe: Recipe, because: str, catalog: Cat
         with atomic(draft / certificates.FILE) as out:
             out.write(certificate.as_json().encode("utf-8"))
     lock_recipe(draft, recipe, catalog, plain=public_recipe(recipe))
-    write_card(store, draft, recipe, because, certificate)
+    write_card(store, draft, recipe, because, certificate, rights)
 
 
 def _replies(store: Store) -> Iterator[Mapping[str, Any]]:
