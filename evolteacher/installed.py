@@ -28,6 +28,10 @@ DECLARING = {
 }
 """Groups of entry points that declare components, and their kinds: ``translate = "my_package.plugin"``."""
 
+COMMANDS = f"{PROJECT}.commands"
+"""The group in which a package may declare the commands that its plugins bring, so that a shell completes their names
+without an import."""
+
 Declared = frozenset[tuple[str, str]]
 """Kind and name of components."""
 
@@ -90,6 +94,16 @@ def installed_plugins() -> list[Installed]:
             plugin = replace(plugin, error=f"{ENVIRONMENT} leaves it out")
         plugins.append(Installed(plugin, point.load, declared.get((distribution, point.value))))
     return plugins
+
+
+def of_others() -> list[Installed]:
+    """Return the plugins of other distributions than evolteacher's own, but for those that are left out."""
+    return [one for one in installed_plugins() if one.plugin.distribution != FIRST_PARTY and not one.plugin.error]
+
+
+def declared_commands() -> list[str]:
+    """Return the names of the commands that evolteacher's own package declares."""
+    return sorted(p.name for p in entry_points(group=COMMANDS) if _distribution(p)[0] == FIRST_PARTY)
 
 
 def declarations(distribution: Distribution) -> dict[str, Declared]:

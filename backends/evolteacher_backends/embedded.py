@@ -30,6 +30,7 @@ class Embedded(et.Backend, name="embedded"):
     model: str = Field(
         DEFAULT,
         description="A known name (see `evolteacher models`), a hub file `hf:owner/repo/file.gguf`, or a path.",
+        examples=list(KNOWN),
     )
     top_k: int = Field(0, ge=0, description="Draw among the k likeliest tokens only; 0 is off.")
     min_p: float = Field(

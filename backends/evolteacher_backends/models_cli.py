@@ -18,7 +18,15 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Name = Annotated[str, typer.Argument(help="A known name, or hf:owner/repo/file.gguf.", show_default=False)]
+
+def _names() -> list[str]:
+    return [*KNOWN, *(model.name for model in _fetched_hub_files())]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(help="A known name, or hf:owner/repo/file.gguf.", show_default=False, autocompletion=_names),
+]
 
 
 @app.callback()
@@ -63,7 +71,10 @@ def remove(name: Name) -> None:
 @app.command()
 def checkpoint(
     name: Annotated[
-        str, typer.Argument(help="A known name, hf:owner/repo/file.gguf, or a .gguf file.", show_default=False)
+        str,
+        typer.Argument(
+            help="A known name, hf:owner/repo/file.gguf, or a .gguf file.", show_default=False, autocompletion=_names
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.", show_default=False)],
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from evolteacher.cli import INTERRUPTED
+from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.options import Changes, benchmark_spec
 from evolteacher.cli.terminal import command_line, count, duration, emit, load_catalog, note, one_line, plain
 from evolteacher.errors import UsageError
@@ -34,17 +34,26 @@ def compare(
             metavar="A",
             help="A run's folder, a dataset's file or hf:owner/name; RUN:seeds, RUN:evolved, RUN:round2 are parts.",
             show_default=False,
+            autocompletion=values.runs_or_datasets,
         ),
     ],
     b: Annotated[
         str | None,
         typer.Argument(
-            metavar="B", help="The other. Left out, A is a run: its seeds and its evolved rows.", show_default=False
+            metavar="B",
+            help="The other. Left out, A is a run: its seeds and its evolved rows.",
+            show_default=False,
+            autocompletion=values.runs_or_datasets,
         ),
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option("--train", metavar="RECIPE", help="How to train: a recipe with `train:`. Its data is not used."),
+        typer.Option(
+            "--train",
+            metavar="RECIPE",
+            help="How to train: a recipe with `train:`. Its data is not used.",
+            autocompletion=values.recipes,
+        ),
     ] = None,
     changes: Changes = None,
     out: Annotated[
@@ -53,14 +62,24 @@ def compare(
     seeds: Annotated[int, typer.Option("--seeds", min=2, metavar="N", help="Random seeds of each training.")] = 3,
     matched: Annotated[
         str,
-        typer.Option("--matched", metavar="BY", help="Draw as many rows of each (samples), as many tokens, or both."),
+        typer.Option(
+            "--matched",
+            metavar="BY",
+            help="Draw as many rows of each (samples), as many tokens, or both.",
+            autocompletion=values.one_of(_MATCHED),
+        ),
     ] = "both",
     rows: Annotated[
         int | None, typer.Option("--rows", min=8, metavar="N", help="Learn from at most N rows of each.")
     ] = None,
     on: Annotated[
         list[str] | None,
-        typer.Option("--on", metavar="NAME[:FILE]", help="Measure on this benchmark, too; may be repeated."),
+        typer.Option(
+            "--on",
+            metavar="NAME[:FILE]",
+            help="Measure on this benchmark, too; may be repeated.",
+            autocompletion=values.components("benchmark"),
+        ),
     ] = None,
     problems: Annotated[
         int | None, typer.Option("--problems", min=5, metavar="N", help="With --on: only the first N problems.")

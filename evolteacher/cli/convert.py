@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.cli.options import DatasetFile, InstructionColumn, ReaderName, ResponseColumn, Shape, Strict
 from evolteacher.cli.terminal import load_catalog, note
 from evolteacher.dataset import DATASET_FORMATS
@@ -17,7 +18,14 @@ from evolteacher.shapes import FORMATS, Format
 def convert(
     source: DatasetFile,
     to: Annotated[
-        str, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}.", show_default=False)
+        str,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help=f"{', '.join(DATASET_FORMATS)}.",
+            show_default=False,
+            autocompletion=values.one_of(DATASET_FORMATS),
+        ),
     ],
     out: Annotated[
         str, typer.Option("--out", metavar="FILE", help="Where to write it; - is stdout. May be the same file.")

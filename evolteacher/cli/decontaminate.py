@@ -11,6 +11,7 @@ from rich.text import Text
 
 from evolteacher.cleaning import MOST_RUN
 from evolteacher.cleaning import decontaminate as decontaminate_dataset
+from evolteacher.cli import values
 from evolteacher.cli.convert import shape
 from evolteacher.cli.options import (
     DatasetFile,
@@ -43,6 +44,7 @@ def decontaminate(
             metavar="BENCHMARK",
             help="humaneval, mbpp:FILE.jsonl, problems:FILE; or 'mbpp: {split: test}'. May be repeated.",
             show_default=False,
+            autocompletion=values.components("benchmark"),
         ),
     ],
     out: Annotated[
@@ -54,7 +56,10 @@ def decontaminate(
     method: Annotated[
         list[str] | None,
         typer.Option(
-            "--method", metavar="METHOD", help=f"{', '.join(METHODS)}; by default the first three. May be repeated."
+            "--method",
+            metavar="METHOD",
+            help=f"{', '.join(METHODS)}; by default the first three. May be repeated.",
+            autocompletion=values.one_of(METHODS),
         ),
     ] = None,
     n: Annotated[int, typer.Option("--n", min=2, max=50, help="Words of an n-gram.")] = _DEFAULT.n,
@@ -75,7 +80,13 @@ def decontaminate(
     json: Annotated[bool, typer.Option("--json", help="Print the certificate in place of the report.")] = False,
     most: Annotated[int, typer.Option("--show", min=0, help="Findings that are printed at most.")] = 20,
     to: Annotated[
-        str | None, typer.Option("--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}; else as --out ends.")
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="FORMAT",
+            help=f"{', '.join(DATASET_FORMATS)}; else as --out ends.",
+            autocompletion=values.one_of(DATASET_FORMATS),
+        ),
     ] = None,
     format: Shape = "auto",
     instruction: InstructionColumn = None,

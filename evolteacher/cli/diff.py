@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from evolteacher.cli import values
 from evolteacher.cli.terminal import count, emit, one_line, plain
 from evolteacher.contrast import Contrast, Shares, contrast
 from evolteacher.database import DATABASE
@@ -19,8 +20,12 @@ from evolteacher.store import Store
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="The folder of a run.", show_default=False)],
-    b: Annotated[Path, typer.Argument(metavar="B", help="The folder of another.", show_default=False)],
+    a: Annotated[
+        Path, typer.Argument(metavar="A", help="The folder of a run.", show_default=False, autocompletion=values.runs)
+    ],
+    b: Annotated[
+        Path, typer.Argument(metavar="B", help="The folder of another.", show_default=False, autocompletion=values.runs)
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Write all of it as JSON to stdout.")] = False,
 ) -> None:
     """Say what differs between two runs: recipes, acceptance by round and operator, lengths, rejects, rows.

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.benchmark import Benchmark, Problem
-from evolteacher.cli import INTERRUPTED
+from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.harness import measure
 from evolteacher.cli.options import benchmark_spec
 from evolteacher.cli.spending import (
@@ -47,7 +47,11 @@ def evaluate(
     benchmark: Annotated[
         str,
         typer.Option(
-            "--benchmark", "-b", metavar="NAME[:FILE]", help="humaneval, mbpp, problems:FILE.jsonl, lm-eval:TASK,…"
+            "--benchmark",
+            "-b",
+            metavar="NAME[:FILE]",
+            help="humaneval, mbpp, problems:FILE.jsonl, lm-eval:TASK,…",
+            autocompletion=values.components("benchmark"),
         ),
     ] = "humaneval",
     model: Annotated[
@@ -58,6 +62,7 @@ def evaluate(
             metavar="BACKEND:MODEL",
             help="Such as embedded:qwen2.5-coder-0.5b-instruct or transformers:FOLDER; or as a recipe writes it, "
             "'{litellm: {model: openai/gpt-4.1-mini, api_key: env:OPENAI_API_KEY}}'; or a trained model's folder.",
+            autocompletion=values.models,
         ),
     ] = None,
     samples: Annotated[

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.cli.options import Despite, RunFolder
 from evolteacher.cli.terminal import complain, count, load_catalog, note
 from evolteacher.dataset import DATASET_FORMATS, WITH_RIGHTS, write_dataset
@@ -27,7 +28,12 @@ def export(
     run: RunFolder,
     format: Annotated[
         str,
-        typer.Option("--format", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}, or {ROUNDS} (a file a round)."),
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"{', '.join(DATASET_FORMATS)}, or {ROUNDS} (a file a round).",
+            autocompletion=values.one_of((*DATASET_FORMATS, ROUNDS)),
+        ),
     ] = "evol",
     out: Annotated[
         Path | None,

@@ -13,6 +13,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from evolteacher.cli import values
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.terminal import count, emit, note, plain, shortened
 from evolteacher.database import DATABASE
@@ -61,7 +62,13 @@ class Judged:
 def judge_check(
     run: RunFolder,
     judge: Annotated[
-        str | None, typer.Option("--judge", metavar="LABEL", help="Which judge, where the run has several.")
+        str | None,
+        typer.Option(
+            "--judge",
+            metavar="LABEL",
+            help="Which judge, where the run has several.",
+            autocompletion=values.components("filter"),
+        ),
     ] = None,
     sample: Annotated[int, typer.Option("--sample", "-n", min=1, help="How many verdicts.")] = 10,
     seed: Annotated[int, typer.Option("--seed", help="Of the random choice.")] = 0,

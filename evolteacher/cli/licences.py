@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.cli.terminal import count, emit, one_line
 from evolteacher.database import DATABASE
 from evolteacher.errors import LicenceRefused
@@ -19,7 +20,10 @@ from evolteacher.store import Store
 
 def licences(
     run: Annotated[
-        Path | None, typer.Argument(metavar="[RUN]", help="The folder of a run; without it, what is known.")
+        Path | None,
+        typer.Argument(
+            metavar="[RUN]", help="The folder of a run; without it, what is known.", autocompletion=values.runs
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:

@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.cli.convert import shape
 from evolteacher.cli.terminal import load_catalog, note
 from evolteacher.dataset import DATASET_FORMATS
 from evolteacher.dataset import merge as merge_datasets
+from evolteacher.shapes import FORMATS
 
 
 def merge(
@@ -22,13 +24,21 @@ def merge(
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}; else as --out ends (.json is evol)."
+            "--to",
+            metavar="FORMAT",
+            help=f"{', '.join(DATASET_FORMATS)}; else as --out ends (.json is evol).",
+            autocompletion=values.one_of(DATASET_FORMATS),
         ),
     ] = None,
     unique: Annotated[
         bool, typer.Option("--unique", help="Keep only the first of rows with equal instruction and response.")
     ] = False,
-    format: Annotated[str, typer.Option("--format", metavar="SHAPE", help="The shape of all their rows.")] = "auto",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="SHAPE", help="The shape of all their rows.", autocompletion=values.one_of(FORMATS)
+        ),
+    ] = "auto",
     skip_bad_rows: Annotated[
         bool, typer.Option("--skip-bad-rows", help="Leave bad rows out; else the first one stops it.")
     ] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.errors import UsageError
 from evolteacher.shapes import FORMATS
 
@@ -14,9 +15,18 @@ if TYPE_CHECKING:
     from evolteacher.decontamination.against import BenchmarkSpec
 
 RecipeName = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe's file, or the name of one that ships.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="RECIPE",
+        help="A recipe's file, or the name of one that ships.",
+        show_default=False,
+        autocompletion=values.recipes,
+    ),
 ]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False)]
+RunFolder = Annotated[
+    Path,
+    typer.Argument(metavar="RUN", help="The folder of a run.", show_default=False, autocompletion=values.runs),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option(
@@ -34,6 +44,7 @@ BackendName = Annotated[
         metavar="NAME[:MODEL]",
         help="Let this backend answer everything, such as embedded:qwen2.5-coder-1.5b-instruct or scripted.",
         show_default=False,
+        autocompletion=values.models,
     ),
 ]
 Limit = Annotated[
@@ -47,7 +58,15 @@ OutFolder = Annotated[
 DatasetFile = Annotated[
     str, typer.Argument(metavar="FILE", help="A dataset's file, or hf:owner/name.", show_default=False)
 ]
-Shape = Annotated[str, typer.Option("--format", metavar="SHAPE", help=f"The shape of its rows: {', '.join(FORMATS)}.")]
+Shape = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="SHAPE",
+        help=f"The shape of its rows: {', '.join(FORMATS)}.",
+        autocompletion=values.one_of(FORMATS),
+    ),
+]
 InstructionColumn = Annotated[
     str | None, typer.Option("--instruction", metavar="COLUMN", help="The column that holds the instruction.")
 ]
@@ -56,7 +75,12 @@ ResponseColumn = Annotated[
 ]
 ReaderName = Annotated[
     str | None,
-    typer.Option("--reader", metavar="NAME", help="The seed reader, where the file's name does not tell it."),
+    typer.Option(
+        "--reader",
+        metavar="NAME",
+        help="The seed reader, where the file's name does not tell it.",
+        autocompletion=values.components("seed reader"),
+    ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop at the first bad row; else it is left out.")]
 

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.catalog import Catalog, Entry
+from evolteacher.cli import values
 from evolteacher.cli.plugins_check import check
 from evolteacher.cli.plugins_new import new
 from evolteacher.cli.terminal import console, emit, load_catalog, plain
@@ -83,7 +84,12 @@ def plugins(context: typer.Context) -> None:
 @app.command("show")
 def show_component(
     name: Annotated[
-        str, typer.Argument(help="A name, or plugin/name where two plugins share one.", show_default=False)
+        str,
+        typer.Argument(
+            help="A name, or plugin/name where two plugins share one.",
+            show_default=False,
+            autocompletion=values.components(),
+        ),
     ],
 ) -> None:
     """Show a component's documentation and options; of an operator also what it asks."""

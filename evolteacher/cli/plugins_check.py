@@ -9,12 +9,18 @@ from rich.padding import Padding
 from rich.text import Text
 
 from evolteacher.checkup import check_package
+from evolteacher.cli import values
 from evolteacher.cli.terminal import count, emit, load_catalog, plain
 
 
 def check(
     package: Annotated[
-        str, typer.Argument(help="What was pip-installed, or one of its entry points.", show_default=False)
+        str,
+        typer.Argument(
+            help="What was pip-installed, or one of its entry points.",
+            show_default=False,
+            autocompletion=values.packages,
+        ),
     ],
 ) -> int:
     """Look an installed plugin over: entry points, hooks, names, options, and how it takes odd texts.

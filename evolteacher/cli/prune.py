@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.cli.convert import shape
 from evolteacher.cli.options import DatasetFile, InstructionColumn, ReaderName, ResponseColumn, Shape, Strict
 from evolteacher.cli.terminal import load_catalog, note
@@ -25,6 +26,7 @@ def prune(
             metavar="FILTER",
             help="As a recipe lists it: near-duplicates, or 'near-duplicates: {threshold: 0.7}'. May be repeated.",
             show_default=False,
+            autocompletion=values.components("filter"),
         ),
     ],
     out: Annotated[
@@ -37,7 +39,10 @@ def prune(
     to: Annotated[
         str | None,
         typer.Option(
-            "--to", metavar="FORMAT", help=f"{', '.join(DATASET_FORMATS)}; else as --out ends (.json is evol)."
+            "--to",
+            metavar="FORMAT",
+            help=f"{', '.join(DATASET_FORMATS)}; else as --out ends (.json is evol).",
+            autocompletion=values.one_of(DATASET_FORMATS),
         ),
     ] = None,
     format: Shape = "auto",

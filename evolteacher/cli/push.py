@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from evolteacher.cli import values
 from evolteacher.cli.options import Despite
 from evolteacher.cli.terminal import complain, count, load_catalog, note, plain
 from evolteacher.errors import LicenceRefused, UsageError
@@ -20,7 +21,9 @@ def push(
     words: Annotated[
         list[str],
         typer.Argument(
-            metavar="[RUN] OWNER/NAME", help="A run's folder, and the repository; with --model the latter alone."
+            metavar="[RUN] OWNER/NAME",
+            help="A run's folder, and the repository; with --model the latter alone.",
+            autocompletion=values.runs,
         ),
     ],
     model: Annotated[

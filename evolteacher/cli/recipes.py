@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher import yamlfile
+from evolteacher.cli import values
 from evolteacher.cli.schema import write_schema
 from evolteacher.cli.terminal import command_line, emit, load_catalog, note, plain
 from evolteacher.errors import RecipeError, RunError, UsageError
@@ -51,7 +52,10 @@ def recipes(context: typer.Context) -> None:
 
 @app.command("copy")
 def copy(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A recipe's name.", show_default=False)],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A recipe's name.", show_default=False, autocompletion=values.recipe_names),
+    ],
     to: Annotated[
         Path, typer.Argument(metavar="[TO]", help="A file or an existing folder; NAME.yaml in this folder by default.")
     ] = Path("."),

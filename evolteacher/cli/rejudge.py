@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.changes import Change
+from evolteacher.cli import values
 from evolteacher.cli.options import Changes, RunFolder
 from evolteacher.cli.run import carry_out, larger
 from evolteacher.cli.summary import fact_table
@@ -27,7 +28,11 @@ def rejudge(
     recipe: Annotated[
         str | None,
         typer.Option(
-            "--recipe", metavar="RECIPE", help="Take this recipe in place of the run's own.", show_default=False
+            "--recipe",
+            metavar="RECIPE",
+            help="Take this recipe in place of the run's own.",
+            show_default=False,
+            autocompletion=values.recipes,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change, and write nothing.")] = False,

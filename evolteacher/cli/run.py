@@ -15,7 +15,7 @@ from typing import Annotated, Any, NoReturn, Self
 import typer
 
 from evolteacher.catalog import Catalog
-from evolteacher.cli import INTERRUPTED
+from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.display import Display
 from evolteacher.cli.eventlog import STANDARD_ERROR, EventLog, Lines
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
@@ -40,7 +40,10 @@ def run(
     fork: Annotated[
         Path | None,
         typer.Option(
-            "--fork", metavar="OLD", help="Reuse the replies of this other run where they fit; it is only read."
+            "--fork",
+            metavar="OLD",
+            help="Reuse the replies of this other run where they fit; it is only read.",
+            autocompletion=values.runs,
         ),
     ] = None,
     quiet: Annotated[

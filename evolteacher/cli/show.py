@@ -12,6 +12,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from evolteacher.choice import trajectory
+from evolteacher.cli import values
 from evolteacher.cli.curve import curve_table
 from evolteacher.cli.options import RunFolder
 from evolteacher.cli.rejects import Page, show_counts, show_rejected
@@ -48,7 +49,13 @@ def show(
     lines: Annotated[int, typer.Option("--lines", "-n", min=0, help="How many lineages to list.")] = 10,
     rejected: Annotated[bool, typer.Option("--rejected", help="Count what was rejected, by filter and round.")] = False,
     rejected_by: Annotated[
-        str | None, typer.Option("--rejected-by", metavar="FILTER", help="Show the texts that this filter rejected.")
+        str | None,
+        typer.Option(
+            "--rejected-by",
+            metavar="FILTER",
+            help="Show the texts that this filter rejected.",
+            autocompletion=values.components("filter"),
+        ),
     ] = None,
     round: Annotated[int | None, typer.Option("--round", min=0, help="Only this round's rejected texts.")] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many rejected texts to show.")] = 10,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from evolteacher.cli import INTERRUPTED
+from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.options import Changes, RecipeName
 from evolteacher.cli.stages import follow, planned
 from evolteacher.cli.terminal import command_line, count, duration, load_catalog, note, plain
@@ -35,6 +35,7 @@ def train(
             metavar="NAME",
             help="Start several processes with `accelerate launch`: ddp, fsdp, zero2, zero3, or a configuration file.",
             show_default=False,
+            autocompletion=values.one_of(("ddp", "fsdp", "zero2", "zero3")),
         ),
     ] = None,
     processes: Annotated[
