@@ -17,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evolteacher.cli.terminal import console, count, duration, note, plain
+from evolteacher.cli.terminal import bare_terminal, console, count, duration, note, plain
 from evolteacher.progress import Progress
 
 LOOKS_PER_SECOND = 4
@@ -84,6 +84,7 @@ class Display:
         self.pace = Pace()
         self.stopping = False
         self._console = console(stderr=True)
+        self._redraws = self._console.is_terminal and not bare_terminal()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
         self._live: Live | None = None
@@ -102,7 +103,7 @@ class Display:
         self._over.set()
         self._thread.join()
         self._hide()
-        if self._on and not self._console.is_terminal and self.progress.seeds:
+        if self._on and not self._redraws and self.progress.seeds:
             self._say()
 
     def note(self, line: str) -> None:
@@ -116,8 +117,8 @@ class Display:
 
     @property
     def terminal(self) -> bool:
-        """Whether stderr is a terminal."""
-        return self._console.is_terminal
+        """Whether stderr is a terminal that is redrawn."""
+        return self._redraws
 
     def _watch(self) -> None:
         said = time.monotonic()
@@ -129,7 +130,7 @@ class Display:
                 self.note("stopping: what has settled is being written (Ctrl-C again ends at once)")
             if not self._on:
                 continue
-            if self._console.is_terminal:
+            if self._redraws:
                 self._renew()
             elif now - said >= SECONDS_BETWEEN_LINES and self.progress.seeds:
                 said = now

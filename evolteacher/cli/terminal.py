@@ -99,9 +99,15 @@ def complain(kind: str, message: object) -> None:
     """Write one line (or several, where the message has them) to stderr: ``error: …``."""
     colour = {"error": "31", "warning": "33"}.get(kind)
     label = f"{kind}:"
-    if colour is not None and sys.stderr.isatty() and not os.environ.get("NO_COLOR"):
+    if colour is not None and sys.stderr.isatty() and not (os.environ.get("NO_COLOR") or bare_terminal()):
         label = f"\x1b[1;{colour}m{label}\x1b[0m"
     print(label, plain(message), file=sys.stderr, flush=True)
+
+
+def bare_terminal() -> bool:
+    """Whether ``TERM`` says that a terminal can only print: then no colours, pager or redrawing."""
+    unset = "dumb" if os.name == "posix" else ""  # Windows sets it nowhere
+    return (os.environ.get("TERM") or unset) in ("dumb", "unknown")
 
 
 def note(line: str) -> None:
@@ -158,9 +164,9 @@ def paged(*, pager: bool = True) -> Iterator[None]:
 
     That is ``PAGER``, else ``less``; with neither, or ``pager`` False, the text is printed as it is.
     """
-    words = shlex.split(os.environ.get("PAGER", "less"))
+    words = _pager()
     out = console()
-    if not (pager and words and out.is_terminal and shutil.which(words[0])):
+    if not (pager and words and out.is_terminal and not bare_terminal() and shutil.which(words[0])):
         yield
         return
     stdout, sys.stdout = sys.stdout, _Kept(sys.stdout)
@@ -172,6 +178,17 @@ def paged(*, pager: bool = True) -> Iterator[None]:
             stdout.write(kept)
         else:
             _show_in(words, kept)
+
+
+def _pager() -> list[str]:
+    """Return the pager's command; none where ``PAGER`` is empty or no command line."""
+    try:
+        words = shlex.split(os.environ.get("PAGER", "less"))
+    except ValueError:
+        return []
+    if words and Path(words[0]).name == "less":
+        words.append("-R")  # LESS may be set without it, and colours would be shown as ESC[32m
+    return words
 
 
 class _Kept(io.StringIO):

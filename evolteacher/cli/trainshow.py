@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from evolteacher.cli.terminal import console, duration, note, plain
+from evolteacher.cli.terminal import bare_terminal, console, duration, note, plain
 from evolteacher.training.mask import Shown
 from evolteacher.training.watch import TrainProgress
 
@@ -44,7 +44,7 @@ class TrainDisplay:
     def __enter__(self) -> Self:
         """Begin to look."""
         if self._on:
-            if self._console.is_terminal:
+            if self._console.is_terminal and not bare_terminal():
                 self._live = Live(console=self._console, refresh_per_second=LOOKS_PER_SECOND, transient=True)
                 self._live.start()
             self._thread.start()

@@ -29,7 +29,7 @@ def at_terminal(cli, folder):
         except OSError:  # how Linux says that the other end is closed
             pass
         os.close(ours)
-        assert process.wait(30) == 0
+        assert process.wait(30) == 0, seen
         return seen.decode(), (folder / "paged").read_text() if (folder / "paged").exists() else None
 
     return show
@@ -48,3 +48,22 @@ def test_it_can_be_turned_off_and_colours_too(at_terminal):
     for pager in ("", "no-such-pager"):
         assert "round 2" in at_terminal("0", PAGER=pager)[0]
     assert "32m" not in at_terminal("0", NO_COLOR="1")[1]
+
+
+def test_a_terminal_that_can_only_print_gets_no_pager_and_no_colours(at_terminal):
+    for term in ("dumb", "unknown", ""):
+        screen, paged = at_terminal("0", TERM=term)
+        assert paged is None and "round 2" in screen
+    assert "\x1b" not in at_terminal("0", TERM="dumb")[0]
+
+
+def test_a_pager_that_is_no_command_line_is_passed_over(at_terminal):
+    screen, paged = at_terminal("0", PAGER="'less")
+    assert paged is None and "round 2" in screen and "error" not in screen
+
+
+def test_less_is_told_to_pass_colours_whatever_its_own_variable_says(at_terminal, folder):
+    less = folder / "less"
+    less.write_text('#!/bin/sh\necho "$LESS" "$@" > paged\n')
+    less.chmod(0o755)
+    assert at_terminal("0", PAGER=str(less), LESS="-i")[1].split() == ["-i", "-R"]

@@ -228,11 +228,11 @@ def test_an_interruption_before_the_run_begins(folder, start):
     assert "bug in evolteacher" not in err
 
 
-def read_terminal(words, folder, keys=None):
+def read_terminal(words, folder, term="xterm"):
     """Run the script with stderr on a terminal of 80 columns; return what it wrote there."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
-    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": term}
     environment.pop("NO_COLOR", None)
     process = subprocess.Popen([SCRIPT, *words], stdout=subprocess.PIPE, stderr=theirs, env=environment, cwd=folder)
     os.close(theirs)
@@ -261,6 +261,14 @@ def test_a_terminal_is_shown_a_table_that_renews_itself(folder):
     assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h")
     assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
     assert "small: done in" in out
+
+
+def test_a_terminal_that_can_only_print_is_shown_lines_in_place_of_the_table(folder):
+    code, seen, _ = read_terminal(["run", "recipe.yaml"], folder, term="dumb")
+    assert code == 0
+    assert "\x1b" not in seen and "lineages 4/4" in seen
+    _, seen, _ = read_terminal(["show", "nowhere"], folder, term="dumb")
+    assert seen.startswith("error: nowhere")
 
 
 def test_notes_reach_the_terminal_beside_the_table(folder):

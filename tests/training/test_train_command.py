@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -37,6 +38,10 @@ def test_it_says_what_it_does_shows_the_mask_and_where_the_model_is(place, capsy
     assert "1 step in" in out and "The model is in runs/tiny/model" in out
     assert "<|user|>Write a function" in err and "[[def add(x):" in err
     assert "1 step of 4 rows" in err and "Traceback" not in err
+    assert re.search(r"held out \d\.\d{3};", out)  # measured once, at the end
+    once = ["train", "tiny.yaml", "--set", "train.sft.max_steps=1", "--set", "train.sft.eval_on_start=true"]
+    assert main([*once, "--out", "before"]) == 0
+    assert re.search(r"held out \d\.\d{3} to \d\.\d{3};", capsys.readouterr().out)
     assert main(["train", "tiny.yaml", "--set", "train.sft.max_steps=1"]) == 0
     assert "this training is finished" in capsys.readouterr().err
     assert main(["train", "tiny.yaml"]) == 2
