@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from html import unescape
 
 import pytest
 from experiment import write_seeds
@@ -64,7 +65,10 @@ def rows_of(part, label):
     table = part[part.index(f'aria-label="{label}"') :]
     table = table[: table.index("</table>")]
     found = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
-    return [[re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in found]
+    return [
+        [unescape(re.sub("<[^>]*>", "", cell)) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in found
+    ]
 
 
 def test_base_and_tuned_are_compared_in_the_words_of_the_stages(run_folder):
@@ -279,9 +283,67 @@ def test_a_wrong_folder_is_told_in_a_line(run_folder, tmp_path, capsys):
     assert "--evaluation" in capsys.readouterr().err
 
 
+def mixed(folder, **changes):
+    """Carry out a run over seeds of three licences, by a model of OpenAI's."""
+    given = [{"licence": "mit"}, {"licence": "cc-by-nc-4.0"}, {"licence": "mit", "terms": "gemma"}, {}]
+    rows = [{"instruction": f"task{n} doubles {n}", "output": "x = 1"} | given[n % 4] for n in range(8)]
+    return carry_out(folder, rows, rounds=1, operators=["add-constraints"], terms={"evolve": "openai"}, **changes)
+
+
+def test_licences_and_terms_are_summed_and_what_restricts_use_is_told(tmp_path):
+    page = report(mixed(tmp_path))
+    part = section(page, "licences")
+    assert rows_of(part, "Rows by licence of the seed")[1:] == [
+        ["mit", "8", "its notice to be kept"],
+        ["unknown", "4", "not in evolteacher's tables"],
+        ["cc-by-nc-4.0", "4", "no commercial use"],
+    ]
+    terms = rows_of(part, "Rows by terms of the models")[1:]
+    assert [row[:3] for row in terms] == [
+        ["openai", "8", "purposes that it names to be left alone"],
+        ["gemma", "4", "purposes that it names to be left alone"],
+    ]
+    assert terms[0][3].startswith("Understood to forbid using output to develop models")
+    assert part.count('<b class="restricts">') == 4
+    assert "does not say what the dataset is to be published under" in part
+    assert '<a href="#licences">' in page
+
+
+def test_what_the_licence_does_not_allow_is_told_and_why_it_goes_all_the_same(tmp_path):
+    folder = mixed(tmp_path, licence="mit")
+    part = section(report(folder), "licences")
+    assert "<b>Not to be published as it is.</b> The recipe's licence, mit, is not allowed by 14 of 16 rows" in part
+    refused = rows_of(part, "Rows that the licence does not allow")
+    assert [
+        "cc-by-nc-4.0",
+        "none",
+        "2",
+        "the licence: it allows no commercial use, which this licence would",
+    ] in refused
+    assert main(["export", str(folder), "--out", str(tmp_path / "o.json"), "--despite", "asked <them>"]) == 0
+    assert "The reason given: asked &lt;them&gt;</p>" in section(report(folder), "licences")
+    (tmp_path / "allowed").mkdir()
+    allowed = carry_out(
+        tmp_path / "allowed", [{"instruction": "double", "output": "2", "licence": "mit"}], licence="mit"
+    )
+    part = section(report(allowed), "licences")
+    assert "To be published under mit, which the licences and terms below allow." in part
+    assert "restricts" not in part
+
+
+def test_a_hostile_licence_is_text(tmp_path):
+    names = ("\u202e\0" + HOSTILE[0], *HOSTILE, HOSTILE[2] * 9_000)
+    rows = [{"instruction": f"task{n}", "output": "1", "licence": name, "terms": name} for n, name in enumerate(names)]
+    part = section(report(carry_out(tmp_path, rows, licence="mit")), "licences")
+    assert {tag for tag, _ in Scripts(part).tags} & {"script", "img", "iframe", "base", "svg", "a", "link"} == set()
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", part)
+    assert "⟨U+202E⟩" in part
+    assert len(part) < 20_000
+
+
 def hostile(run_folder):
     """Put hostile texts wherever a file beside a run may hold one; return what the report is to show besides."""
-    dirty = "".join(HOSTILE)
+    dirty = "\u202e\0" + "".join(HOSTILE)
     huge = dirty + "<b>" + "word " * 40_000
     bad = CheckResult("raised", "suite", HOSTILE[0], huge)
     for name in ("made-base", "made-tuned"):

@@ -26,6 +26,7 @@ from evolteacher.report import charts
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
 from evolteacher.report.figures import figures, flow
 from evolteacher.report.files import NOTHING, Besides
+from evolteacher.report.licences import rights
 from evolteacher.report.measured import evaluations
 from evolteacher.report.shown import gigabytes, number, share, took, visible
 from evolteacher.report.trained import stages, trainings
@@ -107,6 +108,7 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
         "charts": [(figure, charts.draw(figure) if drawn else "") for figure in found],
         "drawn": drawn,
         "certificate": _json(run / CERTIFICATE),
+        "rights": rights(store),
     }
 
 
