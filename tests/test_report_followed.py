@@ -341,6 +341,66 @@ def test_a_hostile_licence_is_text(tmp_path):
     assert len(part) < 20_000
 
 
+SIDE = {"learnt": {"rows": 9, "lineages": 8}, "held_out": {"rows": 3, "lineages": 2}}
+
+
+def comparison(folder, **changes):
+    """Write what a comparison writes, as far as a report reads it."""
+    apart = {"a": 0.5, "b": 0.75, "difference": {"mean": 0.25, "low": -0.125, "high": 0.5}}
+    figures = {
+        "a": {"source": "/there/one.jsonl", **SIDE},
+        "b": {"source": "two.jsonl", **SIDE},
+        "model": "/there/small",
+        "seeds": 3,
+        "level": 0.975,
+        "base": {"loss": {"a": 1.5, "b": 2.5}, "benchmarks": {"made": 0.5}},
+        "comparisons": [{"matched": "samples", "loss": {"a": apart, "b": apart}, "benchmarks": {"made": apart}}],
+        "controls": [{"passed": False, "text": "it is not measurably worse"}],
+        "verdict": ["Neither teaches more."],
+        "notes": ["/there/one.jsonl: 3 rows cut off"],
+        **changes,
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "compare.json").write_text(json.dumps(figures))
+    return Besides(comparisons=(folder,))
+
+
+def test_a_comparison_is_shown_with_its_words_and_its_controls(run_folder, tmp_path):
+    part = section(report(run_folder, besides=comparison(tmp_path / "two")), "comparison")
+    assert '<li dir="auto">Neither teaches more.</li>' in part
+    assert rows_of(part, "Datasets of two")[1] == ["A", "one.jsonl", "9", "8", "3", "2"]
+    losses = rows_of(part, "Loss on held-out rows, two")
+    assert losses[2] == ["samples", "held-out rows of B", "2.500", "0.500", "0.750", "+0.250 (-0.125 to +0.500)"]
+    assert rows_of(part, "Benchmarks, two")[1][:5] == ["samples", "made", "50.0%", "50.0%", "75.0%"]
+    assert '<b class="restricts">FAILED:</b> it is not measurably worse' in part
+    assert ">one.jsonl: 3 rows cut off<" in part
+    assert "/there" not in part
+    part = section(report(run_folder, besides=comparison(tmp_path / "two", controls=None)), "comparison")
+    assert "None: they were left out." in part
+    with pytest.raises(UsageError, match=r"--comparison .* there is no compare\.json in it"):
+        report(run_folder, besides=Besides(comparisons=(run_folder,)))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base": {"loss": {"a": 1, "b": 2}}},
+        {"level": 1},
+        {"comparisons": [{}]},
+        {"comparisons": [{"matched": "samples", "loss": {"a": 1}}]},
+        {"seeds": 10**400},
+        {"base": {"loss": {"a": float("inf"), "b": 2}}},
+        {"a": []},
+        {"verdict": [[]]},
+        {"controls": 7},
+    ],
+)
+def test_a_broken_comparison_costs_a_line(run_folder, tmp_path, changes):
+    part = section(report(run_folder, besides=comparison(tmp_path / "two", **changes)), "comparison")
+    assert len(re.findall(r'<p class="unread" dir="auto">two/compare.json: not what evolteacher writes', part)) == 1
+    assert "<table" not in part
+
+
 def hostile(run_folder):
     """Put hostile texts wherever a file beside a run may hold one; return what the report is to show besides."""
     dirty = "\u202e\0" + "".join(HOSTILE)
@@ -358,7 +418,9 @@ def hostile(run_folder):
     training(away, experiment={"train": {"model": huge, "method": dirty}})
     training(run_folder / "train", finished=False, results={"rows": dirty})
     (run_folder / "stages.json").write_text(json.dumps({huge: {"seconds": 1, "peak_bytes": 1}}))
-    return Besides(trainings=(away,), evaluations=(run_folder / "evaluate" / "made-base",))
+    two = comparison(run_folder.parent / dirty[2:30].replace("/", ""), verdict=[dirty, huge], notes=[huge], model=dirty,
+                     a={"source": dirty, **SIDE}, controls=[{"passed": True, "text": dirty}])  # fmt: skip
+    return Besides((run_folder / "evaluate" / "made-base",), (away,), two.comparisons)
 
 
 def test_hostile_files_beside_a_run_are_text(run_folder):
@@ -371,6 +433,7 @@ def test_hostile_files_beside_a_run_are_text(run_folder):
     assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", text)
     assert "⟨U+202E⟩gnp.exe" in section(text, "evaluation")
     assert len(section(text, "evaluation")) < 120_000
+    assert len(section(text, "comparison")) < 20_000
 
 
 @needs_browser
@@ -379,7 +442,7 @@ def test_a_browser_shows_hostile_files_beside_a_run_unharmed(run_folder):
 
     async def script(page):
         await page.run("for (const each of document.querySelectorAll('details')) each.open = true")
-        for id in ("evaluation", "training", "glance"):
+        for id in ("evaluation", "training", "glance", "comparison"):
             inside = f"document.querySelector('#{id}')"
             bad = f"{inside}.querySelectorAll('img, script, iframe, base, link, foreignObject').length"
             assert await page.run(bad) == 0

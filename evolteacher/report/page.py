@@ -24,6 +24,7 @@ from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
 from evolteacher.report import charts
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
+from evolteacher.report.compared import comparisons
 from evolteacher.report.figures import figures, flow
 from evolteacher.report.files import NOTHING, Besides
 from evolteacher.report.licences import rights
@@ -116,6 +117,7 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
     """Return what came after the run, here and elsewhere; a file that cannot be read costs a line of its section."""
     trained, no_training = trainings(run, besides.trainings)
     measured, no_evaluation = evaluations(run, besides.trainings, besides.evaluations)
+    compared, no_comparison = comparisons(besides.comparisons)
     spent, no_stages = stages(run)
     drawn = charts.installed()
     return {
@@ -123,6 +125,8 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
         "no_training": no_training,
         "evaluations": [(each, charts.draw(each.figure) if drawn else "") for each in measured],
         "no_evaluation": no_evaluation,
+        "comparisons": compared,
+        "no_comparison": no_comparison,
         "stages": spent,
         "no_stages": no_stages,
     }
