@@ -115,7 +115,7 @@ class Shown:
     Attributes:
         title: its folder's name.
         verdict: what it says, a sentence or two a line.
-        sides: of A and of B: its source, rows and lineages learnt, rows and lineages held out.
+        sides: A and B: the source, what was learnt of it, what was held out.
         head: of the tables.
         losses: rows of the table of losses.
         scores: of the one of benchmarks.
@@ -126,7 +126,7 @@ class Shown:
 
     title: str
     verdict: Sequence[str]
-    sides: Sequence[tuple[str, str, Side]]
+    sides: Sequence[tuple[str, str, Size, Size]]
     head: Sequence[str]
     losses: Sequence[tuple[str, ...]]
     scores: Sequence[tuple[str, ...]]
@@ -157,7 +157,10 @@ def _shown(title: str, figures: Figures) -> Shown:
         return cut(line, _LINE)
 
     plain: dict[str, Any] = figures.model_dump()
-    sides = [(name, cut(public_path(side.source), _NAME), side) for name, side in (("A", figures.a), ("B", figures.b))]
+    sides = [
+        (name, cut(public_path(side.source), _NAME), side.learnt, side.held_out)
+        for name, side in (("A", figures.a), ("B", figures.b))
+    ]
     model = f"model: {cut(public_path(figures.model), _NAME)}, random seeds: {figures.seeds:,}"
     controls = None
     if figures.controls is not None:
