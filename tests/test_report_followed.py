@@ -199,6 +199,39 @@ def test_samples_that_are_broken_or_missing_cost_no_more_than_themselves(run_fol
     assert rows_of(part, "Problems of made, 2 problems")[1:] == [["Made/0", "0 of 1"], ["Made/1", "1 of 1"]]
 
 
+def test_a_file_of_samples_is_named_without_its_place(run_folder, tmp_path):
+    evaluation(tmp_path / "filed", ones(1, 0))
+    path = tmp_path / "filed" / "evaluation.json"
+    found = json.loads(path.read_text())
+    del found["model"], found["sampling"]
+    path.write_text(json.dumps({**found, "samples_file": str(tmp_path / "mine.jsonl")}))
+    part = section(report(run_folder, besides=Besides((tmp_path / "filed",))), "evaluation")
+    assert rows_of(part, "Scores on made, 2 problems")[1][-1] == "mine.jsonl"
+
+
+def harness(folder, results, **changes):
+    folder.mkdir()
+    found = {"model": {"scripted": {"model": "small"}}, "limit": 20, "results": results, **changes}
+    (folder / "lm-eval.json").write_text(json.dumps(found))
+    return Besides((folder,))
+
+
+def test_tasks_of_lm_eval_are_a_table(run_folder, tmp_path):
+    metrics = {"exact_match,none": 0.75, "exact_match_stderr,none": 0.25, "alias": "sums", "n,none": 10**400}
+    part = section(report(run_folder, besides=harness(tmp_path / "tasks", {"sums": metrics})), "evaluation")
+    assert rows_of(part, "Tasks of tasks")[1:] == [["sums", "exact_match", "0.7500", "± 0.2500"]]
+    assert "asked of scripted: small, the first 20 rows of each task" in part
+    many = {f"{HOSTILE[0]}{n}": {f"{HOSTILE[2] * 100},none": 1} for n in range(300)}
+    part = section(report(run_folder, besides=harness(tmp_path / "many", many)), "evaluation")
+    assert "and 200 more in the folder's file" in part
+    assert {tag for tag, _ in Scripts(part).tags} & {"script", "img", "style", "svg"} == set()
+    assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", part)
+    assert len(part) < 60_000
+    for number, results in enumerate(([], {"sums": 7})):
+        part = section(report(run_folder, besides=harness(tmp_path / f"broken{number}", results)), "evaluation")
+        assert f"broken{number}/lm-eval.json: not what evolteacher writes: results" in part
+
+
 def training(folder, **changes):
     folder.mkdir(parents=True)
     results = {"rows": 14, "held_out": 8, "dropped": 2, "steps": 4, "tokens": 3280, "first_loss": 0.92, "loss": 0.79}

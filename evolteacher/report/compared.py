@@ -142,7 +142,7 @@ def comparisons(folders: Sequence[Path]) -> tuple[list[Shown], list[str]]:
         UsageError: one of the folders is no comparison's.
     """
     found, broken = [], []
-    for folder in [given(folder, FIGURES, "--comparison", "compare") for folder in folders]:
+    for folder in [given(folder, [FIGURES], "--comparison", "compare") for folder in folders]:
         try:
             found.append(_shown(label(folder), held(folder / FIGURES, Figures)))
         except ValueError as error:

@@ -27,6 +27,7 @@ from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks
 from evolteacher.report.compared import comparisons
 from evolteacher.report.figures import figures, flow
 from evolteacher.report.files import NOTHING, Besides
+from evolteacher.report.harnessed import harnessed
 from evolteacher.report.licences import rights
 from evolteacher.report.measured import evaluations
 from evolteacher.report.shown import gigabytes, number, share, took, visible
@@ -117,6 +118,7 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
     """Return what came after the run, here and elsewhere; a file that cannot be read costs a line of its section."""
     trained, no_training = trainings(run, besides.trainings)
     measured, no_evaluation = evaluations(run, besides.trainings, besides.evaluations)
+    tasks, no_tasks = harnessed(besides.evaluations)
     compared, no_comparison = comparisons(besides.comparisons)
     spent, no_stages = stages(run)
     drawn = charts.installed()
@@ -124,7 +126,8 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
         "trainings": trained,
         "no_training": no_training,
         "evaluations": [(each, charts.draw(each.figure) if drawn else "") for each in measured],
-        "no_evaluation": no_evaluation,
+        "tasks": tasks,
+        "no_evaluation": [*no_evaluation, *no_tasks],
         "comparisons": compared,
         "no_comparison": no_comparison,
         "stages": spent,
