@@ -40,6 +40,15 @@ def report(
             show_default=False,
         ),
     ] = None,
+    comparison: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--comparison",
+            metavar="DIR",
+            help="Show this comparison too, a folder that `evolteacher compare` wrote. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     full: Annotated[bool, typer.Option("--full", help="All prompts and replies of all lineages.")] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
 ) -> None:
@@ -55,7 +64,7 @@ def report(
     if full and sample is not None:
         raise UsageError("--full and --sample do not go together; give one of them")
     target = out if out is not None else run / FILE
-    besides = Besides(tuple(evaluation or ()), tuple(training or ()))
+    besides = Besides(tuple(evaluation or ()), tuple(training or ()), tuple(comparison or ()))
     whole = write_report(run, target, None if full else SAMPLE if sample is None else sample, besides)
     megabytes = target.stat().st_size / 1e6
     note(f"{target}: {megabytes:.1f} MB, {count(whole, 'lineage')} with all prompts and replies")

@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeGuard, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from evolteacher.errors import UsageError
+from evolteacher.training.card import public_path
 
 _NAMED = 60
 """Characters of a key that a line about a broken file repeats."""
+
+
+MOST = 1e15
+"""What no figure of ours comes near: a larger one is taken for none."""
+
+_SHOWN = 80
+"""Characters of a model's name that are shown."""
+
+Name = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
+"""A component, as its name and its options."""
 
 
 class Held(BaseModel):
@@ -79,12 +90,12 @@ def lines(path: Path) -> Iterator[Mapping[str, Any] | None]:
         return
 
 
-def given(folder: Path, file: str, option: str, command: str) -> Path:
+def given(folder: Path, files: Sequence[str], option: str, command: str) -> Path:
     """Return a folder that was named on the command line.
 
     Args:
         folder: it.
-        file: that it must hold.
+        files: of which it must hold one.
         option: that named it.
         command: that writes such folders.
 
@@ -94,11 +105,23 @@ def given(folder: Path, file: str, option: str, command: str) -> Path:
     where = f"{option} {folder}"
     if not folder.is_dir():
         raise UsageError(f"{where}: there is no such folder; give one that `evolteacher {command}` wrote")
-    if (folder / file).exists():
+    if any((folder / file).exists() for file in files):
         return folder
-    inside = sorted(path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/{file}"))
+    inside = sorted(path.parent for file in files for path in (*folder.glob(f"*/{file}"), *folder.glob(f"*/*/{file}")))
     hint = f"did you mean {inside[0]}?" if inside else f"give a folder that `evolteacher {command}` wrote"
-    raise UsageError(f"{where}: there is no {file} in it; {hint}")
+    raise UsageError(f"{where}: there is no {files[0]} in it; {hint}")
+
+
+def is_figure(value: Any) -> TypeGuard[int | float]:
+    """Whether a value is a number that something evolteacher measures may come to, and can be written."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
+
+
+def component(found: dict[str, dict[str, Any]]) -> str:
+    """Return ``name: model`` of a component that is given as its name and its options, without places of here."""
+    ((name, options),) = found.items()
+    value = options.get("model") or options.get("path")
+    return cut(f"{name}: {public_path(str(value))}" if value else name, _SHOWN)
 
 
 def label(folder: Path) -> str:

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from evolteacher.evaluation.harness import RESULTS as HARNESS
 from evolteacher.evaluation.score import RESULTS, SAMPLES, STAGE
 from evolteacher.report.figures import Figure
-from evolteacher.report.files import Held, cut, given, held, label, lines
+from evolteacher.report.files import Held, Name, component, cut, given, held, label, lines
 from evolteacher.stages.measuring import difference
 from evolteacher.stages.summary import verdicts
 from evolteacher.training.card import public_path
@@ -31,7 +32,6 @@ _LISTED = 6
 """Problems that are named of those which one model solves and another does not."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Name = Annotated[dict[str, dict[str, Any]], Field(min_length=1, max_length=1)]
 
 
 class Score(Held):
@@ -207,7 +207,9 @@ def _places(run: Path, trainings: Sequence[Path], more: Sequence[Path]) -> Itera
         for folder in sorted(path.parent for path in (training / STAGE).glob(f"*/{RESULTS}")):
             yield f"{label(training)} {_model(folder)}", folder
     for folder in more:
-        yield label(given(folder, RESULTS, "--evaluation", "evaluate")), folder
+        given(folder, [RESULTS, HARNESS], "--evaluation", "evaluate")
+        if (folder / RESULTS).exists():
+            yield label(folder), folder
 
 
 def _model(folder: Path) -> str:
@@ -237,16 +239,10 @@ def _evaluated(name: str, folder: Path) -> Evaluated:
             title = f"{cut(row.task_id, _NAME)}, sample {row.sample}"
             failures.append(Failure(title, cut(row.reason or row.kind, 2 * _REASON), cut(row.reply, ANSWER)))
         failed += 1
-    model = _words(results.model) if results.model is not None else public_path(results.samples_file)
+    model = component(results.model) if results.model is not None else public_path(results.samples_file)
     return Evaluated(
-        name, _words(results.benchmark), cut(model, _NAME), results, kinds, reasons, failures, failed, unread
+        name, component(results.benchmark), cut(model, _NAME), results, kinds, reasons, failures, failed, unread
     )
-
-
-def _words(component: dict[str, dict[str, Any]]) -> str:
-    ((name, options),) = component.items()
-    value = options.get("model") or options.get("path")
-    return cut(f"{name}: {public_path(str(value))}" if value else name, _NAME)
 
 
 def _benchmarked(number: int, group: list[Evaluated]) -> Benchmarked:

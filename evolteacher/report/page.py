@@ -25,8 +25,11 @@ from evolteacher.history import summarise
 from evolteacher.report import charts
 from evolteacher.report.certified import certified
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
+from evolteacher.report.compared import comparisons
 from evolteacher.report.figures import figures, flow
 from evolteacher.report.files import NOTHING, Besides
+from evolteacher.report.harnessed import harnessed
+from evolteacher.report.licences import rights
 from evolteacher.report.measured import evaluations
 from evolteacher.report.shown import gigabytes, number, share, took, visible
 from evolteacher.report.trained import stages, trainings
@@ -107,6 +110,7 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
         "charts": [(figure, charts.draw(figure) if drawn else "") for figure in found],
         "drawn": drawn,
         "certificate": certified(_json(run / CERTIFICATE)),
+        "rights": rights(store),
     }
 
 
@@ -114,13 +118,18 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
     """Return what came after the run, here and elsewhere; a file that cannot be read costs a line of its section."""
     trained, no_training = trainings(run, besides.trainings)
     measured, no_evaluation = evaluations(run, besides.trainings, besides.evaluations)
+    tasks, no_tasks = harnessed(besides.evaluations)
+    compared, no_comparison = comparisons(besides.comparisons)
     spent, no_stages = stages(run)
     drawn = charts.installed()
     return {
         "trainings": trained,
         "no_training": no_training,
         "evaluations": [(each, charts.draw(each.figure) if drawn else "") for each in measured],
-        "no_evaluation": no_evaluation,
+        "tasks": tasks,
+        "no_evaluation": [*no_evaluation, *no_tasks],
+        "comparisons": compared,
+        "no_comparison": no_comparison,
         "stages": spent,
         "no_stages": no_stages,
     }

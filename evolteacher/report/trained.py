@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from pydantic import Field, RootModel
 
-from evolteacher.report.files import Held, cut, given, held, label, lines
+from evolteacher.report.files import MOST, Held, cut, given, held, is_figure, label, lines
 from evolteacher.report.shown import gigabytes, took, visible
 from evolteacher.stages.clock import FILE as STAGES
 from evolteacher.stages.summary import JSON as SUMMARY
@@ -19,9 +19,6 @@ from evolteacher.training.folder import METRICS, STATE
 
 OWN = "train"
 """The folder of a run's own training."""
-
-_MOST = 1e15
-"""What no figure of a training comes near: a larger one is taken for none."""
 
 _LONGEST = 120
 _STAGES = 50
@@ -57,14 +54,14 @@ class State(Held):
     experiment: dict[str, Any]
     finished: bool = False
     results: dict[str, Any] = Field({})
-    seconds: float = Field(0.0, ge=0, lt=_MOST)
+    seconds: float = Field(0.0, ge=0, lt=MOST)
 
 
 class Spent(Held):
     """What a stage took."""
 
-    seconds: float = Field(ge=0, lt=_MOST)
-    peak_bytes: int = Field(ge=0, lt=int(_MOST))
+    seconds: float = Field(ge=0, lt=MOST)
+    peak_bytes: int = Field(ge=0, lt=int(MOST))
 
 
 class Times(RootModel[dict[str, Spent]]):
@@ -98,7 +95,7 @@ def trainings(run: Path, more: Sequence[Path]) -> tuple[list[Trained], list[str]
     Raises:
         UsageError: one of the others is no training's folder.
     """
-    folders = [given(folder, STATE, "--training", "train") for folder in more]
+    folders = [given(folder, [STATE], "--training", "train") for folder in more]
     found, broken = [], []
     for name, folder in (("", run / OWN), *((label(folder), folder) for folder in folders)):
         metrics = [line for line in map(_clean, lines(folder / METRICS)) if line]
@@ -116,12 +113,8 @@ def trainings(run: Path, more: Sequence[Path]) -> tuple[list[Trained], list[str]
 
 def _clean(line: Mapping[str, Any] | None) -> dict[str, float]:
     """Return what of a line of metrics can be drawn; nothing where nothing can."""
-    values = {key: float(value) for key in ("step", "loss", "eval_loss") if _is_figure(value := (line or {}).get(key))}
+    values = {key: float(value) for key in ("step", "loss", "eval_loss") if is_figure(value := (line or {}).get(key))}
     return values if "step" in values and len(values) > 1 else {}
-
-
-def _is_figure(value: Any) -> TypeGuard[int | float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST
 
 
 def _curve(metrics: Sequence[Mapping[str, float]], title: str) -> str:
@@ -141,10 +134,10 @@ def _figures(state: State) -> Iterator[tuple[str, str]]:
         yield "state", "not finished"
     for key, name in _FIGURES.items():
         value = state.results.get(key)
-        if _is_figure(value):
+        if is_figure(value):
             yield name, f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
     yield "time", took(state.seconds)
-    if _is_figure(peak := state.results.get("peak_bytes")):
+    if is_figure(peak := state.results.get("peak_bytes")):
         yield "peak memory", gigabytes(peak)
 
 

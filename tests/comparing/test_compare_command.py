@@ -20,6 +20,7 @@ from evolteacher.cli import main
 from evolteacher.cli.options import benchmark_spec
 from evolteacher.comparing.measuring import Measuring
 from evolteacher.comparing.outcome import Measurement
+from evolteacher.report.compared import comparisons
 
 pytestmark = pytest.mark.skipif(
     not all(map(importlib.util.find_spec, ("trl", "peft"))), reason="the extra 'train' is not installed"
@@ -110,6 +111,14 @@ class TestWhole:
         for text in ("| samples | held-out rows of A | 5.6", "- passed: A with its responses shuffled", "overfit-1-"):
             assert text in page
         assert "97.5 % intervals" in page and "FAILED" not in page
+
+    def test_a_report_reads_what_it_wrote(self, whole):
+        (shown,), broken = comparisons([whole[0].folder])
+        assert broken == []
+        assert shown.verdict == list(whole[0].verdict)
+        assert [row[:2] for row in shown.losses] == [("samples", f"held-out rows of {side}") for side in "AB"]
+        assert [passed for passed, _ in shown.controls] == [True] * 3
+        assert str(whole[0].folder.parent) not in repr(shown), "places of this machine are left out"
 
     def test_the_same_command_does_nothing_again_and_shows_the_same(self, whole, cli):
         before = {name: path.stat().st_mtime_ns for name, path in measured(whole[0].folder).items()}
