@@ -15,7 +15,7 @@ from evolteacher.evaluation.score import RESULTS
 from evolteacher.evaluation.score import STAGE as EVALUATE
 from evolteacher.markdown import table
 from evolteacher.publishing.leaks import check_for_secrets, secrets_of
-from evolteacher.publishing.parcel import Parcel, ParcelFile, as_json, front_matter, licence_in
+from evolteacher.publishing.parcel import Parcel, ParcelFile, as_json, front_matter, licence_in, write_list
 from evolteacher.training.folder import MERGED, MODEL, STATE, Folder
 from evolteacher.training.job import STAGE as TRAIN
 from evolteacher.writing import atomic
@@ -67,6 +67,7 @@ def model_parcel(checkpoint: Path, draft: Path, *, scores: Iterable[Path] = (), 
     files = [ParcelFile(path.name, path) for path in inside if not (draft / path.name).exists()]
     files += [ParcelFile(p.name, p) for p in draft.iterdir()]
     check_for_secrets(files, secrets_of(None))
+    files.append(write_list(sorted(files, key=lambda file: file.name), draft))
     going = {file.name for file in files}
     stays = tuple(sorted(path.name for path in model.iterdir() if path.name not in going))
     ordered = tuple(sorted(files, key=lambda file: file.name))
