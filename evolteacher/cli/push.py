@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -92,7 +92,12 @@ def _show(parcel: Parcel, target: Target, as_json: bool) -> None:
     seen = "public" if target.public else "private"
     known, there = _there(parcel, target)
     if as_json:
-        told = {"repository": target.name, "hub": shown_endpoint(), "visibility": seen, "branch": target.branch or None}
+        told: dict[str, Any] = {
+            "repository": target.name,
+            "hub": shown_endpoint(),
+            "visibility": seen,
+            "branch": target.branch or None,
+        }
         told |= {"on_hub": there.as_dict() if there is not None else None, "on_hub_known": known}
         print(json.dumps({"dry_run": True, **told, **parcel.as_dict()}, indent=2))
         return

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,6 +22,7 @@ from evolteacher import __version__
 from evolteacher.database import DATABASE
 from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
+from evolteacher.published import public_recipe_of
 from evolteacher.record import clean_text
 from evolteacher.report import charts
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
@@ -113,7 +113,7 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
     return {
         "name": recipe.get("name", run.name),
         "description": recipe.get("description") or "",
-        "recipe": dump(_public(recipe)) if recipe else "",
+        "recipe": dump(public_recipe_of(recipe)) if recipe else "",
         "summary": summary,
         "flow": flow(store),
         "started": _moment(first),
@@ -125,14 +125,6 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
         "certificate": _json(run / CERTIFICATE),
         "curve": _curve(run / METRICS),
     }
-
-
-def _public(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe without the place of the seeds on this machine: reports are sent round."""
-    seeds = recipe.get("seeds")
-    if isinstance(seeds, Mapping) and os.path.isabs(os.path.expanduser(str(seeds.get("path", "")))):
-        return {**recipe, "seeds": {**seeds, "path": os.path.basename(seeds["path"])}}
-    return dict(recipe)
 
 
 def _lineages(store: Store, chosen: Sample) -> dict[str, Any]:
