@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from evolteacher.licencecard import hub_licence, licence_section
 from evolteacher.markdown import cell, fenced, table
 from evolteacher.messages import ROLES
 from evolteacher.provenance import UsedPlugin
+from evolteacher.published import public_recipe_of
 from evolteacher.recipe import Recipe
 from evolteacher.rights import Clearance
 from evolteacher.roundsection import Point
@@ -119,29 +119,15 @@ def _stopping(recipe: Recipe, curve: Sequence[Point], stopped: bool) -> str:
 
 
 def public_recipe(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe without the places of this machine's files: cards are published."""
-    plain: dict[str, Any] = without_places(recipe.to_plain())
+    """Return the recipe without places of this machine and hosts of a private network: cards are published."""
+    written = recipe.to_plain()
+    plain = public_recipe_of({**written, "seeds": {**written["seeds"], "path": recipe.seeds.path}})
     del plain["train"]  # what is tuned on the dataset is no part of it
     # In an order of their own: a run folder keeps what has no order of its own by name.
     order = {name: place for place, name in enumerate(ROLES)}
     for key in ("backends", "prices", "terms"):
         plain[key] = dict(sorted(plain[key].items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
-    path = recipe.seeds.path
-    plain["seeds"]["path"] = os.path.basename(path) if os.path.isabs(os.path.expanduser(path)) else path
     return plain
-
-
-def without_places(value: Any) -> Any:
-    """Return plain data whose texts that are paths of what is on this machine are the last names of these paths."""
-    if isinstance(value, dict):
-        return {key: without_places(each) for key, each in value.items()}
-    if isinstance(value, list):
-        return [without_places(each) for each in value]
-    if isinstance(value, str) and "\0" not in value and len(value) < 1024 and "\n" not in value:
-        whole = os.path.expanduser(value)
-        if os.path.isabs(whole) and os.path.exists(whole):
-            return os.path.basename(os.path.normpath(whole))
-    return value
 
 
 def _round(number: int) -> str:

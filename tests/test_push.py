@@ -23,7 +23,7 @@ from evolteacher.yamlfile import parse
 pytest.importorskip("huggingface_hub")
 pytest.importorskip("datasets")
 
-FILES = ["README.md", "dataset.json", "dataset.jsonl", "dataset.parquet", "recipe.lock.yaml"]
+FILES = [".evolteacher.json", "README.md", "dataset.json", "dataset.jsonl", "dataset.parquet", "recipe.lock.yaml"]
 SMALL = {
     "rounds": 1, "filters": [], "operators": ["add-constraints"], "backends": {"evolve": "scripted"},
     "export": ["evol", "rounds", "jsonl", "parquet"],
@@ -86,8 +86,12 @@ class TestADataset:
         pushed = hub.repos["owner/data"].files()
         assert {file["name"]: file["bytes"] for file in told["files"]} == {n: len(d) for n, d in pushed.items()}
         plain = evolteacher("push", run, "owner/data", "--dry-run", "--public", **away)
-        assert "public where it is new" in plain.out and "5 files" in plain.out and "stays here: " in plain.err
+        assert "public where it is new" in plain.out and "6 files" in plain.out and "stays here: " in plain.err
         assert "run.db" in plain.err and "round-1.json" in plain.err
+        for env, why in ((away, "HF_TOKEN is not set"), ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot be reached")):
+            said = evolteacher("push", run, "owner/data", "--dry-run", "--json", **env)
+            assert said.code == 0 and "what is on the hub already is not known: " in said.err and why in said.err
+            assert json.loads(said.out)["on_hub_known"] is False
 
     def test_a_password_in_the_hubs_address_is_shown_nowhere(self, evolteacher, run):
         mirror = {"HF_ENDPOINT": "http://me:hunter2222@127.0.0.1:9"}
@@ -98,7 +102,7 @@ class TestADataset:
 
     def test_it_goes_private_once_and_only_what_changed_goes_again(self, evolteacher, run, hub, tmp_path):
         first = evolteacher("push", run, "owner/data")
-        assert first.code == 0 and f"{hub.url}/datasets/owner/data: 5 files pushed (private" in first.out
+        assert first.code == 0 and f"{hub.url}/datasets/owner/data: 6 files pushed (private" in first.out
         repo = hub.repos["owner/data"]
         assert repo.private and repo.kind == "dataset" and sorted(repo.files()) == FILES
         for name in ("dataset.json", "dataset.jsonl", "dataset.parquet", "README.md"):
@@ -111,7 +115,8 @@ class TestADataset:
         seeds = {"path": str(run.parent / "seeds.jsonl"), "licence": "cc-by-4.0"}
         go("", run, note=lambda line: None, seeds=seeds, **SMALL, description="Said later.", licence="cc-by-4.0")
         evolteacher("push", run, "owner/data", "--message", "Words")
-        assert repo.commits[1] == {"branch": "main", "message": "Words", "files": ["README.md", "recipe.lock.yaml"]}
+        changed = [".evolteacher.json", "README.md", "recipe.lock.yaml"]
+        assert repo.commits[1] == {"branch": "main", "message": "Words", "files": changed}
         assert hub.count("PUT", "/lfs/") == 1
 
     def test_what_went_reads_as_seeds_and_gives_the_same_rows(self, evolteacher, run, hub, tmp_path):
@@ -205,7 +210,7 @@ class TestADataset:
         dry = evolteacher("push", folder, "owner/data", "--dry-run", "--json", "--despite", why)
         assert evolteacher("push", folder, "owner/data", "--despite", why).code == 0
         sent = hub.repos["owner/data"].files()
-        assert sent == {path.name: path.read_bytes() for path in draft.iterdir()} and len(sent) == 5
+        assert sent == {path.name: path.read_bytes() for path in draft.iterdir()} and len(sent) == 6
         told = json.loads(dry.out)
         assert {f["name"]: f["bytes"] for f in told["files"]} == {n: len(d) for n, d in sent.items()}
         assert told["licence"] == "mit" and b"license: mit" in sent["README.md"]
@@ -236,6 +241,83 @@ class TestADataset:
         said = evolteacher("push", tmp_path / "r", "owner/data", DEPLOY_KEY="\n".join(lines))
         said.refused(1, "the value of DEPLOY_KEY stands there", "nothing was sent")
         assert "0123456789" not in said.err + said.out and hub.calls == []
+
+
+class TestWhatIsThere:
+    """Files that a repository holds already: named, and taken away only where an earlier push made them."""
+
+    def test_stale_files_of_an_earlier_push_go_and_others_stay(self, evolteacher, hub, run):
+        repo = hub.serve("dataset", "owner/data", {".gitattributes": b"*.parquet lfs", "notes.md": b"mine"})
+        assert evolteacher("push", run, "owner/data", "--replies").code == 0
+        assert "replies.jsonl" in repo.files() and "notes.md" in repo.files()
+        hub.serve("dataset", "owner/data", {"data/x.jsonl": b"mine"})
+        dry = evolteacher("push", run, "owner/data", "--dry-run", "--json")
+        there = {"replaced": [], "not_ours": [], "removed": ["replies.jsonl"], "stays": ["data/x.jsonl", "notes.md"]}
+        told = json.loads(dry.out)
+        assert told["on_hub"] == there and told["on_hub_known"] and "replies.jsonl" in repo.files()
+        dry = evolteacher("push", run, "owner/data", "--dry-run")
+        assert "would be removed since an earlier push made it and this one does not: replies.jsonl" in dry.err
+        assert "would stay: data/x.jsonl, notes.md" in dry.err and len(repo.commits) == 1
+        done = evolteacher("push", run, "owner/data")
+        assert "is removed since an earlier push" in done.err and "stays: data/x.jsonl, notes.md" in done.err
+        assert sorted(repo.files()) == sorted([*FILES, ".gitattributes", "data/x.jsonl", "notes.md"])
+        assert repo.commits[1]["files"] == [".evolteacher.json", "replies.jsonl"]
+        again = json.loads(evolteacher("push", run, "owner/data", "--json").out)
+        assert not again["changed"] and again["on_hub"]["removed"] == [] and len(repo.commits) == 2
+
+    def test_a_file_that_was_changed_on_the_hub_is_not_taken_away(self, evolteacher, hub, run):
+        evolteacher("push", run, "owner/data", "--replies")
+        repo = hub.serve("dataset", "owner/data", {"replies.jsonl": b"mine now", "README.md": b"mine too"})
+        dry = evolteacher("push", run, "owner/data", "--dry-run")
+        assert "would stay: replies.jsonl" in dry.err and "removed" not in dry.err
+        assert "would be replaced although no push made it as it is there: README.md" in dry.err
+        done = evolteacher("push", run, "owner/data")
+        assert "is replaced although no push made it as it is there: README.md" in done.err
+        assert repo.files()["replies.jsonl"] == b"mine now" and repo.files()["README.md"] != b"mine too"
+        assert evolteacher("push", run, "owner/data").code == 0 and repo.files()["replies.jsonl"] == b"mine now"
+
+    @pytest.mark.parametrize(
+        "held",
+        [
+            b"no JSON", b"[]", b'{"pushed by evolteacher": ["mine.md"]}', b'{"files": {}}', b"[" * 100_000, b"\xff",
+            b'{"pushed by evolteacher": {"mine.md": null, "x": 5, "../README.md": {"git": "x"}, "": {}}}',
+            b'{"pushed by evolteacher": {"mine.md": {"git": null, "sha256": null}}}',
+        ],
+    )  # fmt: skip
+    def test_a_list_that_is_none_takes_nothing_away(self, evolteacher, hub, run, held):
+        hub.serve("dataset", "owner/data", {".evolteacher.json": held, "mine.md": b"mine"})
+        done = evolteacher("push", run, "owner/data")
+        assert done.code == 0 and "stays: mine.md" in done.err, done.err
+        assert sorted(hub.repos["owner/data"].files()) == sorted([*FILES, "mine.md"])
+
+    def test_what_changes_between_the_look_and_the_commit_is_not_taken_away(self, evolteacher, hub, run):
+        evolteacher("push", run, "owner/data", "--replies")
+        repo = hub.repos["owner/data"]
+        hub.moves = lambda: hub.serve("dataset", "owner/data", {"replies.jsonl": b"mine now", "new.md": b"x"})
+        evolteacher("push", run, "owner/data").refused(1, "(HTTP 412)", "nothing was committed")
+        assert repo.files()["replies.jsonl"] == b"mine now" and len(repo.commits) == 1
+
+    def test_of_a_branch_that_is_new_and_a_public_one(self, evolteacher, hub, run):
+        evolteacher("push", run, "owner/data", "--replies")
+        done = evolteacher("push", run, "owner/data", "--branch", "more/x", "--dry-run", "--json")
+        assert json.loads(done.out)["on_hub"]["removed"] == ["replies.jsonl"]
+        assert evolteacher("push", run, "owner/data", "--branch", "more/x").code == 0
+        repo = hub.repos["owner/data"]
+        assert sorted(repo.files("more/x")) == FILES and "replies.jsonl" in repo.files("main")
+        assert json.loads(evolteacher("push", run, "owner/new", "--dry-run", "--json").out)["on_hub"] is None
+        hub.serve("dataset", "owner/open", {"x": b"x"}, private=False)
+        assert "would be refused without --public" in evolteacher("push", run, "owner/open", "--dry-run").err
+
+    def test_of_a_model_weights_of_before(self, evolteacher, hub, tmp_path):
+        folder = training(tmp_path / "t")
+        (folder / "model" / "model.safetensors").rename(folder / "model" / "model-1-of-1.safetensors")
+        assert evolteacher("push", "--model", folder, "owner/tuned").code == 0
+        (folder / "model" / "model-1-of-1.safetensors").rename(folder / "model" / "model.safetensors")
+        repo = hub.repos["owner/tuned"]
+        repo.large.add("model-1-of-1.safetensors")
+        done = evolteacher("push", "--model", folder, "owner/tuned")
+        assert "model-1-of-1.safetensors" in done.err and "is removed" in done.err
+        assert [name for name in repo.files() if name.endswith("safetensors")] == ["model.safetensors"]
 
 
 class TestRefusals:
@@ -398,11 +480,18 @@ class TestAModel:
         (folder / "evaluation.json").write_text(json.dumps({**SCORES, "model": {"x": {"model": str(folder)}}}))
         done = evolteacher("push", "--model", folder, "owner/tuned")
         assert done.code == 0, done.err
-        assert f"{hub.url}/owner/tuned: 6 files pushed" in done.out
+        assert f"{hub.url}/owner/tuned: 7 files pushed" in done.out
         repo = hub.repos["owner/tuned"]
         assert repo.kind == "model" and repo.private and repo.large == {"model.safetensors"}
-        assert sorted(repo.files()) == ["README.md", "config.json", "evaluation.json", "model.safetensors",
-                                        "prompt_form.json", "tokenizer.json"]  # fmt: skip
+        going = [
+            "README.md",
+            "config.json",
+            "evaluation.json",
+            "model.safetensors",
+            "prompt_form.json",
+            "tokenizer.json",
+        ]
+        assert sorted(repo.files()) == [".evolteacher.json", *going]
         assert sha256(b"w" * 1000) in hub.objects
         card = repo.files()["README.md"].decode()
         assert card.startswith("---\nlicense: apache-2.0\n") and "Tuned." in card

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from evolteacher.cli import values
 from evolteacher.cli.options import Despite
 from evolteacher.cli.terminal import complain, count, load_catalog, note, plain
-from evolteacher.errors import LicenceRefused, UsageError
-from evolteacher.publishing.hub import Target, shown_endpoint
+from evolteacher.errors import EvolteacherError, LicenceRefused, UsageError
+from evolteacher.publishing.hub import Target, look, shown_endpoint
 from evolteacher.publishing.parcel import Parcel
+from evolteacher.publishing.standing import Standing
 
 
 def push(
@@ -92,8 +93,15 @@ def _dataset(
 
 def _show(parcel: Parcel, target: Target, as_json: bool) -> None:
     seen = "public" if target.public else "private"
+    known, there = _there(parcel, target)
     if as_json:
-        told = {"repository": target.name, "hub": shown_endpoint(), "visibility": seen, "branch": target.branch or None}
+        told: dict[str, Any] = {
+            "repository": target.name,
+            "hub": shown_endpoint(),
+            "visibility": seen,
+            "branch": target.branch or None,
+        }
+        told |= {"on_hub": there.as_dict() if there is not None else None, "on_hub_known": known}
         print(json.dumps({"dry_run": True, **told, **parcel.as_dict()}, indent=2))
         return
     onto = f", branch {target.branch}" if target.branch else ""
@@ -103,8 +111,22 @@ def _show(parcel: Parcel, target: Target, as_json: bool) -> None:
     for file in parcel.files:
         print(plain(f"  {file.name:{width}}  {file.size:>15,} bytes"))
     print(f"{count(len(parcel.files), 'file')}, {sum(file.size for file in parcel.files):,} bytes; nothing was sent")
+    for line in there.lines(sent=False) if there is not None else ():
+        note(line)
     if parcel.stays:
         note(f"stays here: {', '.join(parcel.stays)}")
+
+
+def _there(parcel: Parcel, target: Target) -> tuple[bool, Standing | None]:
+    """Return whether the hub could be looked at, and what a push would do to what is there; None where it is new."""
+    try:
+        found = look(parcel, target)
+    except EvolteacherError as error:
+        note(f"what is on the hub already is not known: {error}")
+        return False, None
+    if found is not None and found.public and not target.public:
+        complain("warning", f"{target.name} is there and public: a push would be refused without --public")
+    return True, found
 
 
 def _push(parcel: Parcel, target: Target, as_json: bool) -> None:
@@ -113,7 +135,11 @@ def _push(parcel: Parcel, target: Target, as_json: bool) -> None:
     done = send(parcel, target, note=note)
     if as_json:
         told = {"url": done.url, "commit": done.commit, "new": done.made, "changed": done.changed}
-        print(json.dumps({**told, "private": done.private, **parcel.as_dict()}, indent=2))
+        print(
+            json.dumps(
+                {**told, "private": done.private, "on_hub": done.standing.as_dict(), **parcel.as_dict()}, indent=2
+            )
+        )
         return
     what = f"{count(len(parcel.files), 'file')} pushed" if done.changed else "nothing has changed, nothing was sent"
     print(plain(f"{done.url}: {what} ({'private' if done.private else 'public'}, commit {done.commit[:12]})"))

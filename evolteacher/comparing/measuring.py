@@ -56,6 +56,11 @@ class Measuring:
         """Their names."""
         return list(self._problems)
 
+    @property
+    def problems(self) -> Mapping[str, Sequence[Problem]]:
+        """Those of each that a model is asked."""
+        return self._problems
+
     def missing(self, found: Measurement) -> list[str]:
         """Return the benchmarks that a model was not measured on, or not on these problems."""
         wanted = {name: [problem.id for problem in problems] for name, problems in self._problems.items()}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.catalog import Catalog
+from evolteacher.comparing.inputs import changed, inputs_of, merged
 from evolteacher.comparing.losses import reset_peak
 from evolteacher.comparing.measuring import Measuring
 from evolteacher.comparing.outcome import SIDES, Measurement, Outcome
@@ -144,6 +145,7 @@ class _Session:
         self._plan, self._options, self._folder, self._catalog = plan, options, folder, catalog
         self._note, self._watch, self._stop = note, watch, stop
         self._measuring = Measuring(plan.held, options, catalog)
+        self._inputs = inputs_of(plan.training.train.model, self._measuring.problems)
         self._held = [len(plan.held[side]) for side in SIDES]
 
     def run(self) -> Comparison:
@@ -195,12 +197,16 @@ class _Session:
         path = self._folder / FIGURES
         stored = _read(path)
         if stored is None:
-            self._save(path, {"finished": False, "experiment": wanted})
+            self._save(path, {"finished": False, "experiment": wanted, "inputs": self._inputs})
             return
-        different = list(differences(stored.get("experiment") or {}, wanted))
+        held = stored.get("inputs") or {}
+        different = [*differences(stored.get("experiment") or {}, wanted), *changed(held, self._inputs)]
         if different:
             head = f"{self._folder}: this folder holds another comparison. What differs:"
             raise UsageError("\n".join([head, *different, "Put these back, or choose another folder with --out."]))
+        self._inputs = merged(held, self._inputs)
+        if held != self._inputs:
+            self._save(path, {**stored, "inputs": self._inputs})
 
     def _save(self, path: Path, data: dict[str, Any]) -> None:
         with atomic(path) as out:
@@ -299,6 +305,7 @@ class _Session:
         return {
             "finished": True,
             "experiment": plan.experiment(options),
+            "inputs": self._inputs,
             **sides,
             "common_lineages": plan.common,
             "model": plan.training.train.model,

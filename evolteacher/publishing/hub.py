@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from evolteacher import __version__
 from evolteacher.errors import EvolteacherError, HubError, MissingExtra, NoSuchRepository, NotAuthorised, UsageError
 from evolteacher.publishing.leaks import hub_token
 from evolteacher.publishing.parcel import Parcel
+from evolteacher.publishing.standing import Standing, standing
 from evolteacher.secrets import hide
 
 ENDPOINT = "https://huggingface.co"
@@ -64,6 +65,7 @@ class Pushed:
         made: whether the repository is new.
         changed: whether anything was to be sent.
         private: whether others cannot see it.
+        standing: what became of the files that were there.
     """
 
     url: str
@@ -71,6 +73,7 @@ class Pushed:
     made: bool
     changed: bool
     private: bool
+    standing: Standing
 
 
 def endpoint() -> str:
@@ -101,6 +104,34 @@ def push(parcel: Parcel, target: Target, *, note: Callable[[str], None] = lambda
         UsageError: the repository is public, and nobody asked for that.
         HubError: the hub cannot be reached, or refuses.
     """
+    api, token = _client()
+    with _explained(target, token):
+        return _push(api, parcel, target, note)
+
+
+def look(parcel: Parcel, target: Target) -> Standing | None:
+    """Return what a push would do to the files that are there; None where the repository is new. Nothing is changed.
+
+    Raises:
+        MissingExtra: huggingface_hub is not installed.
+        NotAuthorised: there is no token, or the hub does not take it.
+        HubError: the hub cannot be reached, or refuses.
+    """
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    api, token = _client()
+    with _explained(target, token):
+        found = there = _there(api, parcel.kind, target)
+        if found is None:
+            return None
+        if target.branch:
+            with suppress(RevisionNotFoundError):  # a new branch begins as the main one is
+                there = api.repo_info(target.name, repo_type=parcel.kind, revision=target.branch)
+        return standing(api, target.name, parcel.kind, there.sha, parcel.files, public=not found.private)
+
+
+def _client() -> tuple[Any, str]:
+    """Return huggingface_hub's client, and the token that it sends."""
     try:
         import huggingface_hub
     except ImportError:
@@ -115,12 +146,11 @@ def push(parcel: Parcel, target: Target, *, note: Callable[[str], None] = lambda
         raise NotAuthorised("HF_TOKEN is no token: there is something else in it than letters, digits and signs")
     _be_quiet()
     api = huggingface_hub.HfApi(endpoint(), token=token, library_name="evolteacher", library_version=__version__)
-    with _explained(target, token):
-        return _push(api, parcel, target, note)
+    return api, token
 
 
 def _push(api: Any, parcel: Parcel, target: Target, note: Callable[[str], None]) -> Pushed:
-    from huggingface_hub import CommitOperationAdd
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     found = _there(api, parcel.kind, target)
     if found is not None and not found.private and not target.public:
@@ -138,16 +168,25 @@ def _push(api: Any, parcel: Parcel, target: Target, note: Callable[[str], None])
         api.create_branch(target.name, branch=target.branch, repo_type=parcel.kind, exist_ok=True)
     revision = target.branch or None
     old = api.repo_info(target.name, repo_type=parcel.kind, revision=revision).sha
+    before = Standing()
+    if found is not None:
+        before = standing(api, target.name, parcel.kind, old, parcel.files, public=not found.private)
     done = api.create_commit(
         target.name,
-        [CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=str(file.path)) for file in parcel.files],
+        [
+            *(CommitOperationAdd(path_in_repo=file.name, path_or_fileobj=str(file.path)) for file in parcel.files),
+            *(CommitOperationDelete(path_in_repo=name, is_folder=False) for name in before.removed),
+        ],
         commit_message=target.message or f"{parcel.title}, pushed by evolteacher {__version__}",
         repo_type=parcel.kind,
         revision=revision,
+        parent_commit=old if before.removed else None,  # what is taken away is what was looked at
     )
+    for line in before.lines(sent=True):
+        note(line)
     folder = "datasets/" if parcel.kind == "dataset" else ""
     url = f"{shown_endpoint()}/{folder}{target.name}" + (f"/tree/{target.branch}" if target.branch else "")
-    return Pushed(url, done.oid, found is None, done.oid != old, bool(there.private))
+    return Pushed(url, done.oid, found is None, done.oid != old, bool(there.private), before)
 
 
 def _there(api: Any, kind: str, target: Target) -> Any:

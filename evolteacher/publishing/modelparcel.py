@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher import __version__
-from evolteacher.card import without_places
 from evolteacher.errors import RunError, UsageError
 from evolteacher.evaluation.score import RESULTS
 from evolteacher.evaluation.score import STAGE as EVALUATE
 from evolteacher.markdown import table
+from evolteacher.published import public
 from evolteacher.publishing.leaks import check_for_secrets, secrets_of
-from evolteacher.publishing.parcel import Parcel, ParcelFile, as_json, front_matter, licence_in
+from evolteacher.publishing.parcel import Parcel, ParcelFile, as_json, front_matter, licence_in, write_list
 from evolteacher.training.folder import MERGED, MODEL, STATE, Folder
 from evolteacher.training.job import STAGE as TRAIN
 from evolteacher.writing import atomic
@@ -56,7 +56,7 @@ def model_parcel(checkpoint: Path, draft: Path, *, scores: Iterable[Path] = (), 
         if names[-1] in names[:-1]:
             raise UsageError(f"--scores {path}: two of them lie in folders of one name; rename one")
         with atomic(draft / names[-1]) as out:
-            out.write(as_json(without_places(found)))
+            out.write(as_json(public(found)))
     with atomic(draft / CARD) as out:
         out.write(_card(model, training, [found for _, found in told]).encode("utf-8"))
     inside = sorted(path for path in model.iterdir() if _belongs(path, model))
@@ -67,6 +67,7 @@ def model_parcel(checkpoint: Path, draft: Path, *, scores: Iterable[Path] = (), 
     files = [ParcelFile(path.name, path) for path in inside if not (draft / path.name).exists()]
     files += [ParcelFile(p.name, p) for p in draft.iterdir()]
     check_for_secrets(files, secrets_of(None))
+    files.append(write_list(sorted(files, key=lambda file: file.name), draft))
     going = {file.name for file in files}
     stays = tuple(sorted(path.name for path in model.iterdir() if path.name not in going))
     ordered = tuple(sorted(files, key=lambda file: file.name))
@@ -117,10 +118,10 @@ def _take_places_out(path: Path, draft: Path) -> None:
         held = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read as JSON, as a model's configuration is: {error}") from None
-    public = {key: without_places(value) if key.endswith("name_or_path") else value for key, value in held.items()}
-    if public != held:
+    shown = {key: public(value) if key.endswith("name_or_path") else value for key, value in held.items()}
+    if shown != held:
         with atomic(draft / path.name) as out:
-            out.write(as_json(public))
+            out.write(as_json(shown))
 
 
 def _found_scores(model: Path, training: Path) -> list[Path]:

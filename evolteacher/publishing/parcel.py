@@ -6,8 +6,9 @@ stale file can go. Of a model's folder only names that a model consists of are t
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,12 @@ from evolteacher.store import Store
 from evolteacher.writing import atomic, write_lines
 
 REPLIES = "replies.jsonl"
+
+LIST = ".evolteacher.json"
+"""Names a parcel's files, with their hashes, in the repository."""
+
+_BLOCK = 1 << 20
+"""Bytes of a file that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ def dataset_parcel(
             write_lines(_replies(store), out)
     texts = (text for record in records(store) for text in (record.instruction.text, record.response))
     check_for_secrets(in_folder(draft), secrets_of(recipe.to_plain()), texts)
+    write_list(in_folder(draft), draft)
     files = in_folder(draft)
     going = {file.name for file in files}
     stays = tuple(sorted(path.name for path in run.iterdir() if path.name not in going))
@@ -127,6 +135,24 @@ def _write(store: Store, draft: Path, recipe: Recipe, because: str, catalog: Cat
             out.write(certificate.as_json().encode("utf-8"))
     lock_recipe(draft, recipe, catalog, plain=public_recipe(recipe))
     write_card(store, draft, recipe, because, certificate, rights)
+
+
+def write_list(files: Iterable[ParcelFile], draft: Path) -> ParcelFile:
+    """Write the list of a parcel's files into its draft, by which the next push knows them again."""
+    with atomic(draft / LIST) as out:
+        out.write(as_json({"pushed by evolteacher": {file.name: _hashes(file.path) for file in files}}))
+    return ParcelFile(LIST, draft / LIST)
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    """Return by what a hub tells a file: small ones by git's id, large ones by their SHA-256."""
+    git = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
+    sha256 = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            git.update(block)
+            sha256.update(block)
+    return {"git": git.hexdigest(), "sha256": sha256.hexdigest()}
 
 
 def _replies(store: Store) -> Iterator[Mapping[str, Any]]:

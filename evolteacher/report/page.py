@@ -10,8 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import resources
@@ -22,6 +20,7 @@ from evolteacher import __version__
 from evolteacher.database import DATABASE
 from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
+from evolteacher.published import public_recipe_of
 from evolteacher.report import charts
 from evolteacher.report.certified import certified
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
@@ -101,7 +100,7 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
     return {
         "name": recipe.get("name", run.name),
         "description": recipe.get("description") or "",
-        "recipe": dump(_public(recipe)) if recipe else "",
+        "recipe": dump(public_recipe_of(recipe)) if recipe else "",
         "summary": summary,
         "flow": flow(store),
         "span": _span(first, last),
@@ -133,14 +132,6 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
         "stages": spent,
         "no_stages": no_stages,
     }
-
-
-def _public(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the recipe without the place of the seeds on this machine: reports are sent round."""
-    seeds = recipe.get("seeds")
-    if isinstance(seeds, Mapping) and os.path.isabs(os.path.expanduser(str(seeds.get("path", "")))):
-        return {**recipe, "seeds": {**seeds, "path": os.path.basename(seeds["path"])}}
-    return dict(recipe)
 
 
 def _lineages(store: Store, chosen: Sample) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from evolteacher import __version__
 from evolteacher.licencecard import said_of
 from evolteacher.markdown import fenced, table
 from evolteacher.promptform import PromptForm
+from evolteacher.published import public
 from evolteacher.training.job import Training
 from evolteacher.training.rows import Rows
 from evolteacher.yamlfile import dump
@@ -115,7 +116,7 @@ def _public(training: Training) -> dict[str, Any]:
         data["path"] = public_path(data["path"])
     else:
         section["data"] = public_path(data or Path(training.data).name)
-    return {"evolteacher": 1, "name": training.name, "seed": training.seed, "train": section}
+    return {"evolteacher": 1, "name": training.name, "seed": training.seed, "train": public(section)}
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.cli import main
 from evolteacher.cli.options import benchmark_spec
+from evolteacher.comparing.inputs import changed, inputs_of
 from evolteacher.comparing.measuring import Measuring
 from evolteacher.comparing.outcome import Measurement
 from evolteacher.report.compared import comparisons
@@ -210,6 +212,80 @@ class TestGoingOn:
         code, _, err = cli(*words)
         path.unlink()
         assert code == 1 and f"broken/{name}: cannot be understood" in err
+
+
+class TestInputsThatAreReplaced:
+    """Another content in the place of a file that was read: a comparison does not go on as if it were the same."""
+
+    ON = ("--on", "problems:own.jsonl", "--max-tokens", 2)
+
+    @staticmethod
+    def problems(count, tests="assert f() == {n}"):
+        rows = [
+            {"id": f"p{n}", "prompt": f"def f{n}():\n", "entry_point": f"f{n}", "tests": tests.format(n=n)}
+            for n in range(count)
+        ]
+        Path("own.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+
+    @pytest.fixture
+    def begun(self, cli, place, tmp_path):
+        """The words of a comparison that has only begun: what it reads is on record, and nothing is trained."""
+        shutil.copytree(place / "model", tmp_path / "model")
+        words = ["seeds.jsonl", "evolved.jsonl", *QUICK, "--out", tmp_path / "out"]
+        words += ["--set", f"train.model={tmp_path / 'model'}", *self.ON]
+        self.problems(6)
+        broken = tmp_path / "out" / "trainings" / "base" / "measured.json"
+        broken.parent.mkdir(parents=True)
+        broken.write_text("{")
+        code, _, err = cli(*words)
+        assert code == 1 and "cannot be understood" in err
+        return words
+
+    def test_other_problems_under_the_same_ids_are_noticed(self, cli, begun):
+        self.problems(6, "assert f() == {n} + 1")
+        code, _, err = cli(*begun)
+        assert code == 2 and "this folder holds another comparison" in err and "choose another folder" in err
+        assert "--on problems:own.jsonl: under the same ids there are other problems" in err
+        assert "p0, p1, p2, p3, p4 and 1 more" in err
+        self.problems(6)
+        assert cli(*begun)[0] == 1
+        self.problems(8)
+        assert "cannot be understood" in cli(*begun)[2], "more problems are no others"
+        self.problems(8, "assert f() != {n}")
+        assert "and 3 more" in cli(*begun)[2], "those that came later are on record, too"
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "modeling_x.py"])
+    def test_a_model_that_was_replaced_in_its_place_is_noticed(self, cli, begun, tmp_path, name):
+        path = tmp_path / "model" / name
+        before, times = path.read_bytes() if path.exists() else b"", path.parent.stat()
+        path.write_bytes(before[:-3] + bytes(3) if name.endswith("safetensors") else before + b" ")
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        code, _, err = cli(*begun)
+        assert (code, f"train.model: the model's files are others than at the beginning: {name}\n" in err) == (2, True)
+        path.write_bytes(before) if before else path.unlink()
+        (tmp_path / "model" / "README.md").write_text("# A card that somebody wrote meanwhile")
+        assert cli(*begun)[0] == 1
+
+    def test_a_folder_of_before_there_were_hashes_goes_on(self, cli, begun, tmp_path):
+        path = tmp_path / "out" / "compare.json"
+        held = json.loads(path.read_text())
+        taken = held.pop("inputs")
+        path.write_text(json.dumps(held))
+        assert "cannot be understood" in cli(*begun)[2] and json.loads(path.read_text())["inputs"] == taken
+
+    def test_of_large_files_blocks_all_over_are_read(self, tmp_path):
+        path = tmp_path / "model.safetensors"
+        with path.open("wb") as file:
+            file.truncate(1 << 27)
+        first = inputs_of(str(tmp_path), {})
+        for place in (0, (1 << 27) - 1):
+            with path.open("r+b") as file:
+                file.seek(place)
+                file.write(b"x")
+            second = inputs_of(str(tmp_path), {})
+            assert changed(first, second) and first != second
+            first = second
+        assert inputs_of("owner/name", {})["model"] == {}
 
 
 def test_an_adapter_is_measured_with_its_base_and_asked_a_benchmark(cli, place):

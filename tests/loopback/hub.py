@@ -19,7 +19,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -70,6 +70,7 @@ class Hub:
         self.lfs_from = lfs_from
         self.fail = dict(fail or {})
         self.open_only = False  # makes public what was to be private
+        self.moves: Callable[[], object] | None = None  # called once, before the next commit is looked at
         self.repos: dict[str, Repo] = {}
         self.objects: dict[str, bytes] = {}
         self.calls: list[tuple[str, str]] = []
@@ -242,10 +243,18 @@ class _Handler(BaseHTTPRequestHandler):
         repo = self._repo(kind, name, revision)
         if repo is None:
             return
+        if self.hub.moves is not None:
+            self.hub.moves()
+            self.hub.moves = None
         lines = [json.loads(line) for line in body.splitlines()]
         (head,) = [line["value"] for line in lines if line["key"] == "header"]
+        if head.get("parentCommit") not in (None, repo.heads[revision]):
+            self._answer(412, {"error": "The branch has moved"})
+            return
         for line in lines:
             value = line["value"]
+            if line["key"] == "deletedFile":
+                del repo.branches[revision][value["path"]]
             if line["key"] == "file":
                 repo.branches[revision][value["path"]] = base64.b64decode(value["content"])
                 repo.large.discard(value["path"])
