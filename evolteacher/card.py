@@ -11,6 +11,7 @@ from evolteacher.history import Summary
 from evolteacher.licencecard import hub_licence, licence_section
 from evolteacher.markdown import cell, fenced, table
 from evolteacher.messages import ROLES
+from evolteacher.money import paid
 from evolteacher.provenance import UsedPlugin
 from evolteacher.published import public_recipe_of
 from evolteacher.recipe import Recipe
@@ -91,11 +92,11 @@ def dataset_card(
         for (key, model), (calls, prompt, completion) in summary.calls.items()
     ]
     parts.append(table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))
-    if summary.cost is not None:
-        parts.append(f"The calls cost ${summary.cost:,.4f}.\n")
+    if cost := paid(summary.cost):
+        parts.append(f"The calls cost {cost}.\n")
     if summary.forked:
         taken = _count(summary.forked, "stored reply", "stored replies")
-        there = f"${summary.forked_cost:,.4f} there and " if summary.forked_cost is not None else ""
+        there = f"{cost} there and " if (cost := paid(summary.forked_cost)) else ""
         parts.append(f"Besides, {taken} came from another run and cost {there}nothing here.\n")
     if made := [
         (f"`{plugin.name}`", f"{plugin.distribution} {', then '.join(plugin.versions)}", ", ".join(plugin.components))

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evolteacher.awaiting import carried_out
 from evolteacher.catalog import Catalog
 from evolteacher.dataset import DatasetFormat, chosen_format, left_out, loses_rights, row_of, write_rows
 from evolteacher.decontamination.against import BenchmarkSpec, NamedBenchmark, read_benchmarks
@@ -66,14 +67,7 @@ def decontaminate(
     source: str | Path, against: Sequence[BenchmarkSpec], out: str | Path | None = None, **options: Any
 ) -> DecontaminationReport:
     """Find the problems of benchmarks in a dataset; see :func:`adecontaminate`, which Jupyter awaits."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(adecontaminate(source, against, out, **options))
-    raise UsageError(
-        "et.decontaminate() cannot be called inside a running event loop, as in Jupyter: write "
-        "`await et.adecontaminate(…)`"
-    )
+    return carried_out("decontaminate", adecontaminate, source, against, out, **options)
 
 
 async def adecontaminate(

@@ -33,3 +33,10 @@ class Budget(BaseModel):
 
     usd: float | None = Field(None, gt=0, description="US dollars.")
     tokens: int | None = Field(None, gt=0, description="Tokens of prompts and answers together.")
+
+
+def paid(dollars: float | None) -> str:
+    """Write what calls cost, to a hundredth of a cent; empty where nothing does, as of local models, or is known to."""
+    if not dollars:
+        return ""
+    return f"${dollars:,.4f}" if dollars >= 0.00005 else "less than $0.0001"

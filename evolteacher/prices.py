@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evolteacher.backend import Backend
 from evolteacher.errors import EvolteacherError, PluginError, RecipeError, plugin_fault
-from evolteacher.money import Price
+from evolteacher.money import Budget, Price
 from evolteacher.recipe import Recipe
 
 
@@ -20,19 +21,46 @@ def known_prices(recipe: Recipe) -> dict[str, Price]:
     Raises:
         PluginError: a backend cannot say.
     """
-    found = {}
-    for key, use in recipe.backends.items():
-        try:
-            price = use.component.price()
-        except EvolteacherError:
-            raise
-        except Exception as error:
-            raise plugin_fault(f"backend '{key}', saying its price,", error) from error
-        if price is not None:
-            if not isinstance(price, Price):
-                raise PluginError(f"backend '{key}' gives {price!r} for its price, and an evolteacher.Price is needed")
-            found[key] = price
-    return found
+    asked = {key: price_of(use.component, key) for key, use in recipe.backends.items()}
+    return {key: price for key, price in asked.items() if price is not None}
+
+
+def price_of(backend: Backend, name: str) -> Price | None:
+    """Return what a backend says of its price; None where it knows none.
+
+    Args:
+        backend: that is asked.
+        name: by which errors call it.
+
+    Raises:
+        PluginError: it cannot say.
+    """
+    try:
+        price = backend.price()
+    except EvolteacherError:
+        raise
+    except Exception as error:
+        raise plugin_fault(f"backend '{name}', saying its price,", error) from error
+    if price is not None and not isinstance(price, Price):
+        raise PluginError(f"backend '{name}' gives {price!r} for its price, and an evolteacher.Price is needed")
+    return price
+
+
+def unkept(budget: Budget | None, price: Price | None, backend: str, remedy: str) -> str:
+    """Return why a budget cannot be kept: one in dollars needs a price; empty where it can be.
+
+    Args:
+        budget: what may be spent.
+        price: of a backend; None where none is known.
+        backend: how errors call it.
+        remedy: how a price is given.
+    """
+    if budget is None or budget.usd is None or price is not None:
+        return ""
+    return (
+        f"no price is known for the backend {backend}, so a budget in dollars cannot be kept. {remedy}, or set a "
+        "budget in tokens"
+    )
 
 
 @dataclass(frozen=True)
@@ -67,15 +95,10 @@ def check_budget(recipe: Recipe) -> None:
     Raises:
         RecipeError: no price is known of a backend.
     """
-    if recipe.budget is None or recipe.budget.usd is None:
-        return
-    priced = all_prices(recipe)
-    problems = [
-        f"budget: no price is known for the backend '{key}' ({use.written}), so a budget in dollars cannot be kept. "
-        f"Write it for a million tokens, such as `prices: {{{key}: {{input: 0.4, output: 1.6}}}}`, or set a budget in "
-        "tokens"
-        for key, use in recipe.backends.items()
-        if key not in priced
-    ]
+    priced, problems = all_prices(recipe), []
+    for key, use in recipe.backends.items():
+        remedy = f"Write it for a million tokens, such as `prices: {{{key}: {{input: 0.4, output: 1.6}}}}`"
+        if problem := unkept(recipe.budget, priced.get(key), f"'{key}' ({use.written})", remedy):
+            problems.append(f"budget: {problem}")
     if problems:
         raise RecipeError(*problems)

@@ -10,7 +10,6 @@ folder does not hold is worked out here, since it costs nothing but time; it is 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.asking import Desk
+from evolteacher.awaiting import carried_out
 from evolteacher.backend import Workload
 from evolteacher.catalog import Catalog
 from evolteacher.changes import Changes, compare, snapshot
@@ -95,13 +95,7 @@ class Rejudged:
 
 def rejudge(run: Path | str, **options: Any) -> Rejudged:
     """Judge a run anew; see :func:`arejudge`. Inside a running event loop (Jupyter), ``await et.arejudge(…)``."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(arejudge(run, **options))
-    raise UsageError(
-        "et.rejudge() cannot be called inside a running event loop, as in Jupyter: write `await et.arejudge(…)`"
-    )
+    return carried_out("rejudge", arejudge, run, **options)
 
 
 async def arejudge(

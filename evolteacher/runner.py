@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable
 from contextlib import AsyncExitStack, ExitStack
@@ -13,6 +12,7 @@ from typing import Any
 
 from evolteacher.answerer import Answerer
 from evolteacher.asking import Desk
+from evolteacher.awaiting import carried_out
 from evolteacher.backend import Workload
 from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
@@ -87,11 +87,7 @@ class RunResult:
 
 def run(recipe: Recipe | str | Path, out: Path | str | None = None, **options: Any) -> RunResult:
     """Run a recipe to its end; see :func:`arun`. Inside a running event loop (Jupyter), ``await et.arun(…)``."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(arun(recipe, out, **options))
-    raise UsageError("et.run() cannot be called inside a running event loop, as in Jupyter: write `await et.arun(…)`")
+    return carried_out("run", arun, recipe, out, **options)
 
 
 async def arun(

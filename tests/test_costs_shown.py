@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -10,19 +11,21 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from experiment import go, write_seeds
+from experiment import go, recipe, write_seeds
 
+from evolteacher.cli.summary import show_result
 from evolteacher.database import DATABASE
 from evolteacher.history import summarise
 from evolteacher.ledger import Ledger
+from evolteacher.money import paid
 from evolteacher.store import Store
 
 PRICES = {"evolve": {"input": 10.0, "output": 30.0}}
 TIMED_OUT = {"logged": {"rules": [{"share": 0.2, "times": 1, "error": "transient", "reply": "timed out"}]}}
 
 
-def shown(folder):
-    command = [str(Path(sys.executable).with_name("evolteacher")), "show", str(folder)]
+def shown(folder, command="show"):
+    command = [str(Path(sys.executable).with_name("evolteacher")), command, str(folder)]
     done = subprocess.run(command, env={**os.environ, "COLUMNS": "200"}, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -56,3 +59,24 @@ def test_a_run_from_before_there_were_charges_is_shown(tmp_path):
         assert (summary.unknown, summary.unknown_cost) == (0, 0.0)
         assert Ledger(store).paid({})[0] == pytest.approx(summary.cost) and summary.cost > 0
     assert (tmp_path / "run" / DATABASE).read_bytes() == before
+
+
+def test_what_costs_nothing_is_not_said_to_be_paid(tmp_path, capfd):
+    """A local model has a price, which is none: no command, card or summary speaks of money."""
+    free = {"evolve": {"input": 0.0, "output": 0.0}}
+    seeds = write_seeds(tmp_path, 3)
+    result = go(seeds, tmp_path / "run", prices=free)
+    assert result.summary.cost == 0.0
+    capfd.readouterr()
+    show_result(result, recipe(seeds, prices=free))
+    go(seeds, tmp_path / "new", prices=free, fork=tmp_path / "run")
+    texts = [capfd.readouterr().out, (tmp_path / "run" / "README.md").read_text()]
+    texts += [shown(tmp_path / name, command) for name in ("run", "new") for command in ("show", "stats")]
+    assert len(texts) == 6
+    assert [text for text in texts if re.search(r"\$\d|paid|The calls cost", text)] == []
+
+
+def test_very_little_is_not_said_to_be_nothing():
+    assert [paid(dollars) for dollars in (None, 0.0, 1e-9, 0.00004, 0.00005, 0.25, 1234.5)] == [
+        "", "", "less than $0.0001", "less than $0.0001", "$0.0001", "$0.2500", "$1,234.5000",
+    ]  # fmt: skip

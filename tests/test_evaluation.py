@@ -283,3 +283,61 @@ def test_a_model_is_measured_from_python_too(tmp_path, monkeypatch):
     assert not Path("wrong").exists()
     with pytest.raises(RecipeError, match="Did you mean 'scripted'"):
         et.evaluate("scriptde", problems)
+
+
+class TestHowMuchIsTold:
+    MODEL = '{scripted: {rules: [{contains: add1, reply: "def add1(a, b):\\n    return a + b"}, {reply: "no"}]}}'
+
+    @pytest.fixture
+    def words(self, tmp_path):
+        return ["-b", f"problems:{written(tmp_path / 'p.jsonl', TASKS)}", "--model", self.MODEL, "--out", "e"]
+
+    def test_quiet_says_where_the_results_are_and_nothing_else(self, tmp_path, words):
+        done = evaluate(tmp_path, *words, "--quiet")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "e/evaluation.json\n", "")
+        written(tmp_path / "s.jsonl", [{"task_id": t["task_id"], "completion": "    return a + b\n"} for t in TASKS])
+        done = evaluate(tmp_path, *words[:2], "--samples", "s.jsonl", "--quiet")
+        assert (done.stdout, done.stderr) == ("pass@1 1.0000\n", "")
+        for more in ("--verbose", "--show-failures=1"):
+            done = evaluate(tmp_path, *words, "--quiet", more)
+            assert done.returncode == 2 and "do not go together" in done.stderr
+
+    def test_verbose_says_what_became_of_each_sample(self, tmp_path, words):
+        lines = evaluate(tmp_path, *words, "--verbose").stderr.splitlines()
+        assert len(lines) == 6 and "T/1, sample 0: passed" in lines
+        assert sum(", sample 0: " in line and not line.endswith("passed") for line in lines) == 5
+
+    def test_the_log_has_an_event_for_each_sample(self, tmp_path, words):
+        for log in ("log", "-"):
+            done = evaluate(tmp_path, *words, "--log-json", log)
+            text = (tmp_path / "log").read_text() if log == "log" else done.stderr
+            events = [json.loads(line) for line in text.splitlines()]
+            assert [event["event"] for event in events] == [
+                "evaluation_started", *["sample_scored"] * 6, "evaluation_finished"
+            ]  # fmt: skip
+            assert events[0]["problems"] == 6 and events[0]["model"] == "scripted" and events[0]["folder"] == "e"
+            assert [event["problem"] for event in events[1:-1] if event["passed"]] == ["T/1"]
+            assert events[-1]["scores"] == {"pass@1": pytest.approx(1 / 6)}
+            assert (done.stdout == "e/evaluation.json\n") == (log == "-")
+        wrong = evaluate(tmp_path, *words, "--seed", "7", "--log-json", "log")
+        last = json.loads((tmp_path / "log").read_text().splitlines()[-1])
+        assert wrong.returncode == 2 and last["event"] == "error" and "another kind" in last["text"]
+
+
+def test_a_folder_that_is_not_there_is_said_to_be_none_and_the_backends_are_named(tmp_path):
+    for model in ("runs/none/train/model", "./model", "model"):
+        done = evaluate(tmp_path, "--model", model)
+        assert done.returncode == 2 and f"--model {model}: there is no such folder" in done.stderr
+        assert "Backends: embedded, litellm, " in done.stderr
+    done = evaluate(tmp_path, "--model", "embeded:x")
+    assert "no such folder" not in done.stderr and "Did you mean 'embedded'?" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [["--k", "1"], ["--seconds", "3"], ["--packages"], ["--show-failures", "2"], ["--packages", "--k", "1"]]
+)
+def test_what_a_task_of_lm_eval_does_not_take_is_refused_before_anything_is_loaded(tmp_path, words):
+    done = evaluate(tmp_path, "-b", "lm-eval:gsm8k", "--model", "no-such-backend", *words)
+    assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
+    assert "takes no " in done.stderr and all(word in done.stderr for word in words if word.startswith("--"))
+    assert "no-such-backend" not in done.stderr

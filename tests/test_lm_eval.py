@@ -109,3 +109,12 @@ def test_what_cannot_be_done_is_said(tmp_path, tasks):
     done = evaluate(tmp_path, *bounded, "--model", f"transformers:{tmp_path}")
     assert done.returncode == 2 and "no budget, limit or price can be kept" in done.stderr, done.stderr
     assert not Path(tmp_path / "evaluations").exists()
+
+
+def test_quiet_and_the_log(tmp_path, tasks):
+    words = ["-b", "lm-eval:sums", "--lm-eval-tasks", str(tasks), "--model", json.dumps({"scripted": {"rules": RULES}})]
+    done = evaluate(tmp_path, *words, "--out", "e", "--quiet", "--log-json", "log")
+    assert (done.returncode, done.stdout) == (0, "e/lm-eval.json\n") and "error" not in done.stderr
+    events = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    assert [event["event"] for event in events] == ["evaluation_started", "evaluation_finished"]
+    assert list(events[1]["scores"].values()) == ["0.7500"]

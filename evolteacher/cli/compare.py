@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,7 @@ import typer
 
 from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.options import Changes, benchmark_spec
+from evolteacher.cli.telling import LogJson, Quiet, Telling, Verbose, Voice
 from evolteacher.cli.terminal import command_line, count, duration, emit, load_catalog, note, one_line, plain
 from evolteacher.errors import UsageError
 
@@ -97,18 +100,23 @@ def compare(
     keep_models: Annotated[bool, typer.Option("--keep-models", help="Keep the weights once measured.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how much there is to do.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_json: LogJson = None,
 ) -> None:
     """Say which of two datasets teaches more: train on both alike, and measure what neither has seen.
 
     `evolteacher compare RUN` compares a run's seeds with what evolved from them. The same command goes on where it
     was stopped.
     """
+    telling = Telling.of(quiet, verbose, log_json)
     if recipe is None:
         raise UsageError("--train RECIPE is needed: a recipe with 'train:', such as train-smollm2 or train-lora")
     if matched not in _MATCHED:
         raise UsageError(f"--matched {matched}: write samples, tokens or both")
     from evolteacher.cli.train import Stopping
     from evolteacher.comparing.request import CompareOptions
+    from evolteacher.comparing.running import SUMMARY
     from evolteacher.comparing.running import compare as carry_out
 
     options = CompareOptions(
@@ -123,7 +131,7 @@ def compare(
         keep_models=keep_models,
     )
     catalog, resume = load_catalog(), command_line(*sys.argv[1:])
-    with Stopping(resume) as stopping:
+    with telling.begun() as voice, Stopping(resume, quiet=telling.quiet) as stopping:
         found = carry_out(
             a,
             b,
@@ -133,30 +141,35 @@ def compare(
             options=options,
             dry_run=dry_run,
             catalog=catalog,
-            note=note,
-            watch=_watched,
+            note=voice.note,
+            watch=partial(_watched, voice),
             stop=stopping.asked,
         )
-    if dry_run:
-        note(f"nothing was trained; without --dry-run it goes into {found.folder}")
-        return
-    if not found.finished:
-        note(f"stopped; what is trained and measured is kept. Go on with:\n  {resume}")
-        raise typer.Exit(INTERRUPTED)
+        if dry_run:
+            voice.note(f"nothing was trained; without --dry-run it goes into {found.folder}")
+            return
+        if not found.finished:
+            note(f"stopped; what is trained and measured is kept. Go on with:\n  {resume}")
+            raise typer.Exit(INTERRUPTED)
+        voice.event("comparison_finished", folder=found.folder, trusted=found.trusted, verdict=found.verdict)
     if as_json:
         print(json.dumps(found.figures, indent=2))
+    elif telling.quiet:
+        telling.result(found.folder / SUMMARY)
     else:
         _show(found.figures, found.folder)
 
 
 @contextmanager
-def _watched(title: str) -> Iterator[TrainProgress]:
+def _watched(voice: Voice, title: str) -> Iterator[TrainProgress]:
     """Show a training's counters while it lasts."""
-    from evolteacher.cli.trainshow import TrainDisplay
+    from evolteacher.cli.trainshow import TrainDisplay, tell_step
     from evolteacher.training.watch import TrainProgress
 
     progress = TrainProgress()
-    with TrainDisplay(progress):
+    voice.event("training_started", name=title)
+    with TrainDisplay(progress, on=not voice.telling.quiet) as display:
+        progress.told = tell_step(replace(voice, say=display.note))
         yield progress
 
 

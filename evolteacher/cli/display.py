@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli.terminal import bare_terminal, console, count, duration, note, plain
+from evolteacher.money import paid
 from evolteacher.progress import Progress
 
 LOOKS_PER_SECOND = 4
@@ -229,7 +230,7 @@ class Display:
         progress = self.progress
         if progress.spent is not None:
             return f"${progress.spent[0]:,.4f} and {progress.spent[1]:,} tokens of the budget"
-        return "" if progress.cost is None else f"${progress.cost:,.4f}"
+        return paid(progress.cost)
 
     def _filters(self) -> str:
         most = self.progress.filters.most_common()

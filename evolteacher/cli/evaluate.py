@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.harness import measure
 from evolteacher.cli.options import benchmark_spec
+from evolteacher.cli.scores import Bar, show_scores, tell_end, tell_start
+from evolteacher.cli.scores import show_failures as show_failed
 from evolteacher.cli.spending import (
     BudgetTokens,
     BudgetUsd,
@@ -27,20 +27,24 @@ from evolteacher.cli.spending import (
     TokensPerMinute,
     bounds,
 )
-from evolteacher.cli.terminal import command_line, console, count, emit, load_catalog, note, one_line, plain, shortened
+from evolteacher.cli.telling import LogJson, Quiet, Telling, Verbose, Voice
+from evolteacher.cli.terminal import command_line, count, load_catalog, note
 from evolteacher.decontamination.against import make_benchmark
-from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
+from evolteacher.errors import BudgetExceeded, UsageError
 from evolteacher.evalsection import answer_sampling
 from evolteacher.evaluation.asking import Asking
 from evolteacher.evaluation.asking import evaluate as evaluate_model
 from evolteacher.evaluation.harness import PREFIX
 from evolteacher.evaluation.naming import component_words, default_folder, make_backend
 from evolteacher.evaluation.programs import read_samples
-from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, facts, runnable, score
+from evolteacher.evaluation.score import RESULTS, Evaluation, facts, runnable, score
 from evolteacher.evaluation.spending import Spending
 from evolteacher.messages import Sampling
 from evolteacher.sandbox import Sandbox
 from evolteacher.writing import make_folder
+
+SECONDS = 3.0
+"""Of processor time that a sample has unless something else is asked for."""
 
 
 def evaluate(
@@ -79,7 +83,9 @@ def evaluate(
     seed: Annotated[int, typer.Option("--seed", help="Of the first sample; each further one has the next.")] = 0,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N problems.")] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Most calls in flight.")] = 8,
-    seconds: Annotated[float, typer.Option("--seconds", help="Processor seconds of one sample.")] = 3.0,
+    seconds: Annotated[
+        float | None, typer.Option("--seconds", help=f"Processor seconds of one sample. [default: {SECONDS:g}]")
+    ] = None,
     packages: Annotated[bool, typer.Option("--packages", help="Samples may import installed packages.")] = False,
     budget_usd: BudgetUsd = None,
     budget_tokens: BudgetTokens = None,
@@ -98,47 +104,53 @@ def evaluate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     show_failures: Annotated[int, typer.Option("--show-failures", min=0, metavar="N", help="Print N failures.")] = 0,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_json: LogJson = None,
 ) -> None:
     """Measure a model, or a file of samples, on a benchmark. The same command goes on where it was stopped."""
+    telling = Telling.of(quiet, verbose, log_json)
     ks = sorted(set(k or [1]))
     _check(model, samples, ks, n, seconds)
+    if quiet and show_failures:
+        raise UsageError("--quiet and --show-failures do not go together; give one of them")
     spending = bounds(
         budget_usd, budget_tokens, requests_per_minute, requests_per_second, tokens_per_minute, retries, price
     )
     if samples is not None and spending != Spending():
         raise UsageError("a file of samples asks nothing: leave out --budget-…, limits and --price")
     if benchmark.startswith(PREFIX):
-        if model is None or n > 1:
-            raise UsageError(f"{benchmark}: a task of lm-eval takes --model, and no --samples or --n")
+        of_ours = {"--k": k, "--seconds": seconds is not None, "--packages": packages, "--show-failures": show_failures}
+        _check_harness(benchmark, model, n, of_ours)
         drawn = _sampling(temperature, max_tokens, seed, 1)
-        measure(benchmark, model, lm_eval_tasks, limit, drawn, concurrency, spending, out, as_json=as_json)
+        assert model is not None
+        measure(benchmark, model, lm_eval_tasks, limit, drawn, concurrency, spending, out, telling, as_json=as_json)
         return
     if lm_eval_tasks is not None:
         raise UsageError("--lm-eval-tasks goes with --benchmark lm-eval:TASK")
-    catalog, sandbox = load_catalog(), Sandbox(seconds=seconds, packages=packages)
+    catalog, sandbox = load_catalog(), Sandbox(seconds=SECONDS if seconds is None else seconds, packages=packages)
     _, chosen = make_benchmark(benchmark_spec(benchmark, "--benchmark"), catalog)
     problems = runnable(chosen, limit)
     if samples is not None:
-        found = _score_file(samples, chosen, problems, sandbox, chat, partial)
+        found = _score_file(samples, chosen, problems, sandbox, chat, partial, telling, ks, out)
     else:
         assert model is not None
         drawn = _sampling(temperature, max_tokens, seed, n)
         backend = make_backend(model, catalog, "--model")
         spending.known(backend)
-        out = out or default_folder(chosen, backend)
+        out = out or default_folder(chosen.name, backend)
         asking = Asking(backend, chosen, tuple(problems), sandbox, drawn, n, concurrency, spending)
-        found = _ask(asking, out)
-    if out is not None:
-        make_folder(out)
-        found.write(out, ks)
+        found = _ask(asking, telling, ks, out)
     if as_json:
         print(json.dumps(found.as_dict(ks), indent=2))
+    elif telling.quiet:
+        _result(found, telling, ks, out)
     else:
         show_scores(found, ks, out)
-    _show_failures(found, show_failures)
+    show_failed(found, show_failures)
 
 
-def _check(model: str | None, samples: Path | None, ks: list[int], n: int, seconds: float) -> None:
+def _check(model: str | None, samples: Path | None, ks: list[int], n: int, seconds: float | None) -> None:
     """See that the options go together.
 
     Raises:
@@ -146,10 +158,25 @@ def _check(model: str | None, samples: Path | None, ks: list[int], n: int, secon
     """
     if (model is None) == (samples is None):
         raise UsageError("give one of --model and --samples: what is to be measured")
-    if not 0 < seconds <= 3600:
+    if seconds is not None and not 0 < seconds <= 3600:
         raise UsageError(f"--seconds {seconds:g}: a number above 0, up to 3600, is needed")
     if model is not None and max(ks) > n:
         raise UsageError(f"--k {max(ks)}: pass@{max(ks)} needs at least {max(ks)} samples a problem: --n {max(ks)}")
+
+
+def _check_harness(benchmark: str, model: str | None, n: int, of_ours: Mapping[str, object]) -> None:
+    """See that a task of lm-eval is given what it takes; before anything is loaded.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if model is None or n > 1:
+        raise UsageError(f"{benchmark}: a task of lm-eval takes --model, and no --samples or --n")
+    given = [option for option, there in of_ours.items() if there]
+    if given:
+        raise UsageError(
+            f"{benchmark}: a task of lm-eval scores answers in its own way, and takes no {' or '.join(given)}"
+        )
 
 
 def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> Sampling:
@@ -162,7 +189,15 @@ def _sampling(temperature: float | None, max_tokens: int, seed: int, n: int) -> 
 
 
 def _score_file(
-    path: Path, benchmark: Benchmark, problems: list[Problem], sandbox: Sandbox, chat: bool, partial: bool
+    path: Path,
+    benchmark: Benchmark,
+    problems: list[Problem],
+    sandbox: Sandbox,
+    chat: bool,
+    partial: bool,
+    telling: Telling,
+    ks: list[int],
+    out: Path | None,
 ) -> Evaluation:
     samples = read_samples(path, problems, chat=chat)
     missing = [problem.id for problem in problems if problem.id not in {sample.problem.id for sample in samples}]
@@ -171,86 +206,42 @@ def _score_file(
             f"{path}: {len(missing):,} of {count(len(problems), 'problem')} without a sample, '{missing[0]}' first; "
             "--partial scores those that have one"
         )
-    with Bar(len(samples)) as bar:
-        scored = asyncio.run(score(samples, sandbox, bar.step))
     about = {"samples_file": str(path), "chat": chat, **facts(benchmark, problems, sandbox)}
-    return Evaluation(about, scored, len(problems))
+    with Bar(len(samples), on=not telling.quiet) as bar, telling.begun(bar.note) as voice:
+        tell_start(voice, benchmark.name, str(path), len(problems), len(samples), out)
+        found = Evaluation(about, asyncio.run(score(samples, sandbox, bar.telling(voice))), len(problems))
+        _keep(found, voice, ks, out)
+    return found
 
 
-def _ask(asking: Asking, out: Path) -> Evaluation:
-    try:
-        with Bar(len(asking.problems) * asking.samples) as bar:
-            return asyncio.run(evaluate_model(asking, out, done=bar.step))
-    except KeyboardInterrupt:
-        note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
-        raise typer.Exit(INTERRUPTED) from None
-    except EvolteacherError as error:
-        if isinstance(error, BudgetExceeded):
+def _ask(asking: Asking, telling: Telling, ks: list[int], out: Path) -> Evaluation:
+    total = len(asking.problems) * asking.samples
+    words = component_words({asking.backend.name: asking.backend.options()})
+    with Bar(total, on=not telling.quiet) as bar, telling.begun(bar.note) as voice:
+        tell_start(voice, asking.benchmark.name, words, len(asking.problems), asking.samples, out)
+        try:
+            found = asyncio.run(evaluate_model(asking, out, done=bar.telling(voice)))
+        except KeyboardInterrupt:
+            note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
+            raise typer.Exit(INTERRUPTED) from None
+        except BudgetExceeded as error:
             error.add_note("What was answered is kept. The same command with a larger budget goes on.")
-        raise
+            raise
+        _keep(found, voice, ks, out)
+    return found
 
 
-class Bar:
-    """A bar on a terminal; nothing where nobody looks.
-
-    Args:
-        total: samples.
-        on: whether it is shown at all.
-    """
-
-    def __init__(self, total: int, *, on: bool = True) -> None:
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
-        screen = console(stderr=True)
-        self._bar = Progress(*columns, console=screen, transient=True, disable=not (on and screen.is_terminal))
-        self._task = self._bar.add_task("", total=total)
-
-    def step(self) -> None:
-        """One more sample is done."""
-        self._bar.advance(self._task)
-
-    def __enter__(self) -> Bar:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-
-def show_scores(found: Evaluation, ks: list[int], out: Path | None) -> None:
-    """Print pass@k with its interval, what failed how, and where the details are."""
-    tallies = found.tallies
-    subject = found.about.get("samples_file") or component_words(found.about["model"])
-    emit(Text(f"{component_words(found.about['benchmark'])}: {one_line(subject, 60)}", "bold"))
-    table = Table(box=None, pad_edge=False)
-    for heading in ("score", "", "95 % interval", "solved"):
-        table.add_column(heading, justify="left" if heading == "score" else "right")
-    solved = sum(passed > 0 for _, passed in tallies.values())
-    for k, (value, low, high) in found.scores(ks).items():
-        table.add_row(f"pass@{k}", f"{value:.1%}", f"{low:.1%} to {high:.1%}", f"{solved:,} of {len(tallies):,}")
-    emit(table)
-    if len(tallies) < found.problems:
-        emit(Text(f"of {len(tallies):,} problems only; the benchmark has {found.problems:,}"))
-    failed = [one for one in found.scored if not one.result.passed]
-    kinds: dict[str, int] = {}
-    for one in failed:
-        kind = _kind(one.sample.ending, one.result.status, one.result.error)
-        kinds[kind] = kinds.get(kind, 0) + 1
-    if failed:
-        listed = ", ".join(f"{kind} {n:,}" for kind, n in sorted(kinds.items(), key=lambda pair: -pair[1])[:6])
-        emit(Text(f"{count(len(failed), 'sample')} failed: {plain(listed)}"))
+def _keep(found: Evaluation, voice: Voice, ks: list[int], out: Path | None) -> None:
     if out is not None:
-        emit(Text(f"details: {out / RESULTS}, {out / SAMPLES}"))
+        make_folder(out)
+        found.write(out, ks)
+    tell_end(voice, found, out, ks)
 
 
-def _kind(ending: str, status: str, error: str) -> str:
-    if ending not in ("", "stop"):
-        return "cut at --max-tokens" if ending == "length" else ending.split(":")[0]
-    return error if status == "raised" else status
-
-
-def _show_failures(found: Evaluation, number: int) -> None:
-    for one in [one for one in found.scored if not one.result.passed][:number]:
-        sample = one.sample
-        head = Text(f"\n{plain(sample.problem.id)}, sample {sample.number}: ", "bold")
-        head.append(one_line(one.result.reason, 200), "red")
-        emit(head, Text(shortened(sample.program, 40)))
+def _result(found: Evaluation, telling: Telling, ks: list[int], out: Path | None) -> None:
+    """Print where the results are; what was written nowhere is printed itself."""
+    if out is not None:
+        telling.result(out / RESULTS)
+        return
+    for k, (value, _, _) in found.scores(ks).items():
+        print(f"pass@{k} {value:.4f}")

@@ -1,4 +1,4 @@
-"""``--log-json``: what happens in a run as JSON Lines, for programs; an observer like any plugin's."""
+"""``--log-json``: what happens as JSON Lines, for programs; of a run, an observer like any plugin's."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ class EventLog:
 
     Events: ``run_started`` (folder, recipe, seeds, rounds, resumed); ``evolution_settled`` (lineage, round, operator,
     kept, stage, filter, reason, replayed); ``round_finished`` (round, kept, rejected, replayed); ``note`` (text);
-    ``run_finished`` (folder, records, rejected, pending, replayed); ``interrupted``; ``error`` (text).
+    ``run_finished`` (folder, records, rejected, pending, replayed); ``interrupted``; ``error`` (text). Of a training:
+    ``training_started`` (name, model, data, folder), ``training_step`` (step, and what was measured),
+    ``training_finished`` (folder, model, steps, loss). Of an evaluation: ``evaluation_started`` (benchmark, model,
+    problems, samples, folder), ``sample_scored`` (problem, sample, passed, reason), ``evaluation_finished`` (folder,
+    scores). Of a comparison: ``comparison_finished`` (folder, trusted, verdict).
 
     Args:
         path: a file that is appended to, or ``-`` for stderr.
@@ -49,8 +53,8 @@ class EventLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Say what ended the run before its end, where something did, and close the file."""
-        if isinstance(error, typer.Exit):  # how a run ends that a signal has stopped
+        """Say what ended it before its end, where something did, and close the file."""
+        if isinstance(error, typer.Exit | KeyboardInterrupt):  # how that ends which a signal has stopped
             self.write("interrupted")
         elif error is not None:
             self.write("error", text=str(error) or type(error).__name__)

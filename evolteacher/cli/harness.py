@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 import sys
 from pathlib import Path
 
@@ -12,10 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.telling import Telling
 from evolteacher.cli.terminal import command_line, emit, load_catalog, note, plain
 from evolteacher.errors import BudgetExceeded, UsageError
 from evolteacher.evaluation.harness import PREFIX, RESULTS, HarnessAsking, figures, run_harness
-from evolteacher.evaluation.naming import component_words, make_backend
+from evolteacher.evaluation.naming import component_words, default_folder, make_backend
 from evolteacher.evaluation.spending import Spending
 from evolteacher.messages import Sampling
 
@@ -29,6 +30,7 @@ def measure(
     concurrency: int,
     spending: Spending,
     out: Path | None,
+    telling: Telling,
     *,
     as_json: bool,
 ) -> None:
@@ -39,18 +41,26 @@ def measure(
     backend = make_backend(model, load_catalog(), "--model")
     words = component_words({backend.name: backend.options()})
     if out is None:
-        out = Path("evaluations") / re.sub(r"[^\w.-]+", "-", f"lm-eval-{'-'.join(tasks)}-{words}").strip("-.")[:100]
+        out = default_folder(f"lm-eval-{'-'.join(tasks)}", backend)
     asking = HarnessAsking(backend, tasks, include, limit, sampling, concurrency, spending)
-    try:
-        found = run_harness(asking, out)
-    except KeyboardInterrupt:
-        note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
-        raise typer.Exit(INTERRUPTED) from None
-    except BudgetExceeded as error:
-        error.add_note("What was answered is kept. The same command with a larger budget goes on.")
-        raise
+    if telling.quiet:  # lm-eval draws bars of its own
+        os.environ["TQDM_DISABLE"] = "1"
+    with telling.begun() as voice:
+        voice.event("evaluation_started", benchmark=benchmark, model=words, folder=out)
+        try:
+            found = run_harness(asking, out)
+        except KeyboardInterrupt:
+            note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
+            raise typer.Exit(INTERRUPTED) from None
+        except BudgetExceeded as error:
+            error.add_note("What was answered is kept. The same command with a larger budget goes on.")
+            raise
+        voice.event("evaluation_finished", folder=out, scores={f"{row[0]} {row[1]}": row[2] for row in figures(found)})
     if as_json:
         print(json.dumps(found, indent=2, default=str))
+        return
+    if telling.quiet:
+        telling.result(out / RESULTS)
         return
     emit(Text(plain(f"lm-eval: {words}"), "bold"))
     table = Table(box=None, pad_edge=False)

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Annotated, Any, NoReturn, Self
@@ -17,11 +16,12 @@ import typer
 from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.display import Display
-from evolteacher.cli.eventlog import STANDARD_ERROR, EventLog, Lines
+from evolteacher.cli.eventlog import Lines
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.stages import follow, planned
 from evolteacher.cli.summary import dataset_place, show_result
-from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note, plain
+from evolteacher.cli.telling import ALOUD, LogJson, Quiet, Telling, Verbose, Voice
+from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
 from evolteacher.cli.train import carry_out as train
 from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
 from evolteacher.progress import Progress
@@ -46,29 +46,22 @@ def run(
             autocompletion=values.runs,
         ),
     ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Show nothing but errors, and at the end where the dataset is.")
-    ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what became of each evolution.")] = False,
-    log_json: Annotated[
-        str | None,
-        typer.Option("--log-json", metavar="FILE", help="Append events as JSON Lines; - is stderr, and quiet."),
-    ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_json: LogJson = None,
 ) -> None:
     """Run a recipe into a folder, or go on with a run.
 
     The same command goes on where it stopped: what was answered is on disk and is not asked again. Ctrl-C stops
     cleanly and prints that command.
     """
+    telling = Telling.of(quiet, verbose, log_json)
     resume = resume_command(recipe, out, limit, changes or [], backend, fork)
     catalog = load_catalog()
     loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
     folder = out if out is not None else Path("runs") / loaded.name
     kept = [change for change in changes or [] if not change.startswith("budget")]
     with_more = resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork)
-    if quiet and verbose:
-        raise UsageError("--quiet and --verbose do not go together; give one of them")
-    telling = Telling(quiet or log_json == STANDARD_ERROR, verbose, log_json)
     if loaded.train is None:
         carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         return
@@ -78,24 +71,9 @@ def run(
     with timed(folder, "evolve") as spent:
         result = carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         spent.counts = bool(result.calls or result.results or result.forked)
-    trained = train(training, folder, catalog, resume, quiet=telling.quiet)
+    trained = train(training, folder, catalog, resume, telling)
     if trained is not None:
-        follow(training, ahead, trained, folder, resume, quiet=telling.quiet)
-
-
-@dataclass(frozen=True)
-class Telling:
-    """How much of a run is told.
-
-    Attributes:
-        quiet: nothing but errors, and at the end where the dataset is.
-        verbose: what became of each evolution, too.
-        log: where events go as JSON Lines; ``-`` is stderr.
-    """
-
-    quiet: bool = False
-    verbose: bool = False
-    log: str | None = None
+        follow(training, ahead, trained, folder, resume, telling)
 
 
 def carry_out(
@@ -105,7 +83,7 @@ def carry_out(
     resume: str,
     with_more: str,
     fork: Path | None = None,
-    telling: Telling = Telling(),
+    telling: Telling = ALOUD,
 ) -> RunResult:
     """Run a loaded recipe with a display, and say what came of it; return that where the run is finished.
 
@@ -121,11 +99,11 @@ def carry_out(
     progress = Progress()
     display = Display(progress, on=not telling.quiet)
     display.note(_heading(loaded, folder))
-    with _told(telling, catalog, display) as tell, Interruption(display, resume) as interruption:
+    with _told(telling, catalog, display) as voice, Interruption(display, resume) as interruption:
         try:
             with display:
                 result = interruption.run(
-                    arun(loaded, folder, fork=fork, catalog=catalog, progress=progress, note=tell)
+                    arun(loaded, folder, fork=fork, catalog=catalog, progress=progress, note=voice.note)
                 )
         except asyncio.CancelledError:
             raise typer.Exit(_interrupted(resume)) from None
@@ -133,9 +111,8 @@ def carry_out(
             if progress.seeds and not isinstance(error, UsageError):
                 error.add_note(f"What was answered is stored. Once that is mended, go on with:\n  {resume}")
             raise
-    if telling.quiet:
-        print(plain(dataset_place(result.folder, loaded)))
-    else:
+    telling.result(dataset_place(result.folder, loaded))
+    if not telling.quiet:
         show_result(result, loaded, display.pace.tokens_per_second)
     if result.budget:
         _budget(result, with_more)
@@ -145,21 +122,14 @@ def carry_out(
 
 
 @contextmanager
-def _told(telling: Telling, catalog: Catalog, display: Display) -> Iterator[Callable[[str], None]]:
-    """Observe the run as was asked for while the block lasts; yield what takes the lines that a user should know."""
-    if telling.verbose:
-        catalog.register(Lines(display.note), "verbose")
-    if telling.log is None:
-        yield display.note
-        return
-    with EventLog(telling.log) as log:
-        catalog.register(log, "log-json")
-
-        def tell(line: str) -> None:
-            display.note(line)
-            log.note(line)
-
-        yield tell
+def _told(telling: Telling, catalog: Catalog, display: Display) -> Iterator[Voice]:
+    """Observe the run as was asked for while the block lasts."""
+    with telling.begun(display.note) as voice:
+        if telling.verbose:
+            catalog.register(Lines(voice.detail), "verbose")
+        if voice.log is not None:
+            catalog.register(voice.log, "log-json")
+        yield voice
 
 
 def resume_command(

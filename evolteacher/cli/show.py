@@ -21,6 +21,7 @@ from evolteacher.cli.terminal import command_line, count, duration, emit, one_li
 from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.history import Summary, lineage, summarise
+from evolteacher.money import paid
 from evolteacher.record import Lineage, Step, Verdict
 from evolteacher.stopping import curve
 from evolteacher.store import Store
@@ -169,7 +170,7 @@ def _facts(summary: Summary) -> Table:
         tokens = f"{prompt:,} prompt and {completion:,} completion tokens"
         facts.add_row(f" calls of {key}", f"{calls:,} answered by {plain(model) or 'an unnamed model'}; {tokens}")
     if summary.forked:
-        there = f", which paid ${summary.forked_cost:,.4f} for them" if summary.forked_cost is not None else ""
+        there = f", which paid {cost} for them" if (cost := paid(summary.forked_cost)) else ""
         facts.add_row(" forked", f"{summary.forked:,} replies taken over from another run{there}")
     if summary.results:
         facts.add_row(
@@ -177,9 +178,9 @@ def _facts(summary: Summary) -> Table:
         )
     if summary.results_forked:
         facts.add_row(" forked", f"{count(summary.results_forked, 'result')} taken over from another run")
-    if summary.cost is not None:
-        rounds = ", ".join(f"round {number} ${cost:,.4f}" for number, cost in summary.round_costs.items())
-        facts.add_row(" paid", f"${summary.cost:,.4f} ({rounds})")
+    if total := paid(summary.cost):
+        rounds = (f"round {number} {paid(cost)}" for number, cost in summary.round_costs.items() if cost)
+        facts.add_row(" paid", f"{total} ({', '.join(rounds)})")
     if summary.unknown:
         worth = f", ${summary.unknown_cost:,.4f} at the most" if summary.unknown_cost else ""
         facts.add_row(" unknown", f"{count(summary.unknown, 'call')} without a reply may have been billed{worth}")

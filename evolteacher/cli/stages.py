@@ -10,7 +10,8 @@ from rich.text import Text
 
 from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED
-from evolteacher.cli.evaluate import Bar, show_scores
+from evolteacher.cli.scores import Bar, show_scores, tell_end, tell_start
+from evolteacher.cli.telling import ALOUD, Telling
 from evolteacher.cli.terminal import count, duration, emit, note, plain
 from evolteacher.evaluation.score import STAGE
 from evolteacher.progress import Progress
@@ -27,7 +28,12 @@ def planned(training: Training, folder: Path, catalog: Catalog) -> list[Job]:
 
 
 def follow(
-    training: Training, planned: list[Job], trained: TrainResult, folder: Path, resume: str, *, quiet: bool = False
+    training: Training,
+    planned: list[Job],
+    trained: TrainResult,
+    folder: Path,
+    resume: str,
+    telling: Telling = ALOUD,
 ) -> None:
     """Measure what a recipe measures, write the summary of all stages, and say what it says.
 
@@ -37,18 +43,18 @@ def follow(
         trained: what came of it.
         folder: the run's, or the training's where nothing evolved.
         resume: the command that goes on where it stopped.
-        quiet: say nothing but where the summary is.
+        telling: how much of it is told; where all is quiet, only where the summary is.
     """
-    measured = _measure(planned, folder, resume, quiet) if planned else []
+    measured = _measure(planned, folder, resume, telling) if planned else []
     ks = tuple(sorted(set(training.evaluate.k))) if training.evaluate is not None else (1,)
     for one in measured:
         one.found.write(one.folder, ks)
-        if not quiet:
+        if not telling.quiet:
             show_scores(one.found, list(ks), one.folder)
     found = summary.summary(training.name, folder, trained, measured, ks)
     summary.write(found, folder)
-    if quiet:
-        emit(Text(plain(folder / summary.MARKDOWN)))
+    if telling.quiet:
+        telling.result(folder / summary.MARKDOWN)
         return
     for words in summary.verdicts(found):
         emit(Text(plain(words)))
@@ -57,20 +63,23 @@ def follow(
     emit(Text(plain(f"summary: {folder / summary.MARKDOWN}, {folder / summary.JSON}")))
 
 
-def _measure(planned: list[Job], folder: Path, resume: str, quiet: bool) -> list[Measurement]:
+def _measure(planned: list[Job], folder: Path, resume: str, telling: Telling) -> list[Measurement]:
     progress = Progress()
     total = sum(len(job.asking.problems) * job.asking.samples for job in planned)
+    with Bar(total, on=not telling.quiet) as bar, telling.begun(bar.note) as voice:
 
-    def begin(job: Job) -> None:
-        problems = count(len(job.asking.problems), "problem")
-        if not quiet:
-            note(f"measuring the {job.model} model on {problems} of {job.benchmark}, into {job.folder}")
+        def begin(job: Job) -> None:
+            problems = count(len(job.asking.problems), "problem")
+            voice.note(f"measuring the {job.model} model on {problems} of {job.benchmark}, into {job.folder}")
+            tell_start(voice, job.benchmark, job.model, len(job.asking.problems), job.asking.samples, job.folder)
 
-    try:
-        with timed(folder, STAGE) as spent, Bar(total, on=not quiet) as bar:
-            found = asyncio.run(measure(planned, progress, begin, bar.step))
-            spent.counts = progress.calls > 0
-    except KeyboardInterrupt:
-        note(f"stopped; what was answered is kept. Go on with:\n  {resume}")
-        raise typer.Exit(INTERRUPTED) from None
+        try:
+            with timed(folder, STAGE) as spent:
+                found = asyncio.run(measure(planned, progress, begin, bar.telling(voice)))
+                spent.counts = progress.calls > 0
+        except KeyboardInterrupt:
+            note(f"stopped; what was answered is kept. Go on with:\n  {resume}")
+            raise typer.Exit(INTERRUPTED) from None
+        for one in found:
+            tell_end(voice, one.found, one.folder)
     return found

@@ -16,6 +16,7 @@ from evolteacher.cli.terminal import emit, plain
 from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.history import Summary, summarise
+from evolteacher.money import paid
 from evolteacher.passk import wilson
 from evolteacher.report.figures import Figure, figures, flow
 from evolteacher.store import Store
@@ -58,8 +59,8 @@ def _asked(summary: Summary) -> list[tuple[str, str]]:
     prompt = sum(number for _, number, _ in summary.calls.values())
     completion = sum(number for _, _, number in summary.calls.values())
     rows = [(" calls", f"{calls:,}; {prompt:,} prompt and {completion:,} completion tokens")]
-    if summary.cost is not None:
-        rows.append((" paid", f"${summary.cost:,.4f}"))
+    if cost := paid(summary.cost):
+        rows.append((" paid", cost))
     return rows
 
 

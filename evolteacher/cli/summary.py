@@ -11,6 +11,7 @@ from rich.text import Text
 from evolteacher.cli.terminal import command_line, count, duration, emit, one_line, plain, shortened
 from evolteacher.database import DATABASE
 from evolteacher.history import Summary, records
+from evolteacher.money import paid
 from evolteacher.outputs import FILES
 from evolteacher.recipe import Recipe
 from evolteacher.record import Record
@@ -45,8 +46,8 @@ def show_result(result: RunResult, recipe: Recipe, rate: float | None = None) ->
     if result.tokens:
         rate = rate or result.tokens / max(result.seconds, 1e-9)
         facts.add_row(" tokens", f"{result.tokens:,} generated, {rate:,.0f} a second")
-    if result.summary.cost is not None:
-        facts.add_row(" paid", f"${result.summary.cost:,.4f} in all, ${result.cost or 0:,.4f} this time")
+    if cost := paid(result.summary.cost):
+        facts.add_row(" paid", f"{cost} in all, {paid(result.cost) or 'nothing'} this time")
     facts.add_row(" dataset", f"{count(result.records, 'row')} in {dataset_place(result.folder, recipe)}")
     emit(facts)
     with Store(result.folder / DATABASE, read_only=True) as store:

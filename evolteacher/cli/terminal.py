@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -136,12 +136,21 @@ def load_catalog(*, quiet: bool = False) -> Catalog:
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console that takes no text for markup, and does not wrap what is piped."""
-    from rich.console import Console
+    """Return a console that takes no text for markup, and does not wrap what is piped.
+
+    Whatever it is given, only its own colours steer the terminal: see :func:`plain`.
+    """
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Harmless(Console):
+        def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+            for segment in super().render(renderable, options):
+                yield segment if segment.control else Segment(plain(segment.text), segment.style)
 
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or os.environ.get("COLUMNS") else WIDE
-    return Console(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
+    return Harmless(stderr=stderr, markup=False, highlight=False, emoji=False, width=width)
 
 
 def emit(*renderables: Any) -> None:

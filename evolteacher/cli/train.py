@@ -15,6 +15,7 @@ import typer
 from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.options import Changes, RecipeName
 from evolteacher.cli.stages import follow, planned
+from evolteacher.cli.telling import ALOUD, LogJson, Quiet, Telling, Verbose, Voice
 from evolteacher.cli.terminal import command_line, count, duration, load_catalog, note, plain
 from evolteacher.stages.clock import Spent, timed
 from evolteacher.training.job import STAGE, Training
@@ -42,14 +43,19 @@ def train(
         int | None,
         typer.Option("--processes", min=1, metavar="N", help="With --launch: how many; one a GPU by default."),
     ] = None,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+    log_json: LogJson = None,
 ) -> None:
     """Tune a model as a recipe's `train:` says, or go on with a training.
 
     The same command goes on from the last checkpoint. Ctrl-C stops after the step with a checkpoint.
     """
+    telling = Telling.of(quiet, verbose, log_json)
     words = ["train", recipe, *(["--out", str(out)] if out is not None else [])]
     for change in changes or []:
         words += ["--set", change]
+    words += telling.words()
     catalog = load_catalog()
     training = Training.load(recipe, set=changes or [], catalog=catalog)
     training.check_extra()
@@ -61,12 +67,17 @@ def train(
     if out is not None:
         training = training.model_copy(update={"folder": out})
     ahead = planned(training, training.folder, catalog)
-    trained = carry_out(training, training.folder, catalog, command_line(*words))
-    if trained is not None and training.evaluate is not None:
-        follow(training, ahead, trained, training.folder, command_line(*words))
+    trained = carry_out(training, training.folder, catalog, command_line(*words), telling)
+    if trained is None:
+        return
+    telling.result(trained.model)
+    if training.evaluate is not None:
+        follow(training, ahead, trained, training.folder, command_line(*words), telling)
 
 
-def carry_out(training: Training, home: Path, catalog: Any, resume: str, *, quiet: bool = False) -> TrainResult | None:
+def carry_out(
+    training: Training, home: Path, catalog: Any, resume: str, telling: Telling = ALOUD
+) -> TrainResult | None:
     """Train with a display, and say what came of it.
 
     Returns:
@@ -77,47 +88,62 @@ def carry_out(training: Training, home: Path, catalog: Any, resume: str, *, quie
         home: the folder of all stages: the run's, or the training's own.
         catalog: what is installed.
         resume: the command that goes on where it stopped.
-        quiet: show nothing but errors.
+        telling: how much of it is told.
     """
-    from evolteacher.cli.trainshow import TrainDisplay, show_row
+    from evolteacher.cli.trainshow import TrainDisplay, show_row, tell_step
     from evolteacher.training.trainer import train
     from evolteacher.training.watch import TrainProgress
 
     main, folder = int(os.environ.get("RANK", "0")) == 0, training.folder
+    telling = telling if main else Telling(quiet=True)
     progress = TrainProgress()
-    display = TrainDisplay(progress, on=main and not quiet)
-    if main and not quiet:
-        note(f"{training.name}: {training.train.model}, {training.train.method}, on {training.data}, into {folder}")
-        if training.train.trust_remote_code is not None:
-            note(f"the model's own code is run, because: {training.train.trust_remote_code}")
+    display = TrainDisplay(progress, on=not telling.quiet)
     clock = timed(home, STAGE) if main else nullcontext(Spent())
-    with clock as spent, Stopping(resume) as stopping, display:
-        result = train(
-            training,
-            folder,
-            catalog=catalog,
-            progress=progress,
-            note=display.note,
-            show=lambda row: show_row(row, display),
-            stop=stopping.asked,
-        )
-        spent.counts = result.ran
-    if not main:
-        return None
-    if not result.finished:
-        note(f"stopped after {progress.step:,} of {count(progress.steps, 'step')}; go on with:\n  {resume}")
-        raise typer.Exit(INTERRUPTED)
-    if not quiet:
+    with telling.begun(display.note) as voice, Stopping(resume, quiet=telling.quiet) as stopping:
+        voice.event("training_started", **_about(training))
+        _announce(training, voice)
+        progress.told = tell_step(voice)
+        with clock as spent, display:
+            result = train(
+                training,
+                folder,
+                catalog=catalog,
+                progress=progress,
+                note=voice.note,
+                show=lambda row: show_row(row, display),
+                stop=stopping.asked,
+            )
+            spent.counts = result.ran
+        if not main:
+            return None
+        if not result.finished:
+            note(f"stopped after {progress.step:,} of {count(progress.steps, 'step')}; go on with:\n  {resume}")
+            raise typer.Exit(INTERRUPTED)
+        figures = {name: result.results.get(name) for name in ("steps", "loss", "eval_loss")}
+        voice.event("training_finished", folder=folder, model=result.model, **figures)
+    if not telling.quiet:
         _say(result.results, result.model, ran=result.ran)
     return result
+
+
+def _about(training: Training) -> dict[str, Any]:
+    return {"name": training.name, "model": training.train.model, "data": training.data, "folder": training.folder}
+
+
+def _announce(training: Training, voice: Voice) -> None:
+    section = training.train
+    voice.note(f"{training.name}: {section.model}, {section.method}, on {training.data}, into {training.folder}")
+    if section.trust_remote_code is not None:
+        voice.note(f"the model's own code is run, because: {section.trust_remote_code}")
 
 
 def _say(figures: dict[str, Any], model: Path, *, ran: bool) -> None:
     if not ran:
         note("this training is finished; nothing was done")
     loss = f"loss {figures['first_loss']:.3f} to {figures['loss']:.3f}"
-    held_out = [f"{loss:.3f}" for name in ("first_eval_loss", "eval_loss") if (loss := figures.get(name)) is not None]
-    held = f", held out {' to '.join(held_out)}" if held_out else ""
+    held_out = [figures.get(name) for name in ("first_eval_loss", "eval_loss")]
+    told = " to ".join(f"{value:.3f}" for value in held_out if value is not None)
+    held = f", held out {told}" if told else ""
     memory = f"{figures['peak_bytes'] / 1e9:.1f} GB at the peak"
     print(
         plain(
@@ -132,10 +158,11 @@ class Stopping:
 
     Args:
         resume: printed at a second one.
+        quiet: says nothing at the first one.
     """
 
-    def __init__(self, resume: str) -> None:
-        self._resume = resume
+    def __init__(self, resume: str, *, quiet: bool = False) -> None:
+        self._resume, self._quiet = resume, quiet
         self._asked = False
         self._old: dict[int, Any] = {}
 
@@ -162,4 +189,5 @@ class Stopping:
             os.write(2, words.encode("utf-8", "backslashreplace"))
             os._exit(INTERRUPTED)
         self._asked = True
-        os.write(2, b"\nstopping after this step, with a checkpoint; Ctrl-C again ends at once\n")
+        if not self._quiet:
+            os.write(2, b"\nstopping after this step, with a checkpoint; Ctrl-C again ends at once\n")

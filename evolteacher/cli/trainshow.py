@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evolteacher.cli.telling import Voice
 from evolteacher.cli.terminal import bare_terminal, console, duration, note, plain
 from evolteacher.training.mask import Shown
 from evolteacher.training.watch import TrainProgress
@@ -116,6 +118,19 @@ class TrainDisplay:
         bar = ProgressBar(total=steps or None, completed=self.progress.step, width=BAR, pulse=not steps)
         line.add_row(bar, Text(self._words(now), no_wrap=True, overflow="ellipsis"))
         return line
+
+
+def tell_step(voice: Voice) -> Callable[[dict[str, Any]], None]:
+    """Return what tells the metrics of a training's steps, as a line where all is to be told, and as events."""
+
+    def told(row: dict[str, Any]) -> None:
+        voice.event("training_step", **row)
+        figures = {"loss": row.get("loss"), "held out": row.get("eval_loss")}
+        words = [f"{name} {value:.3f}" for name, value in figures.items() if isinstance(value, float)]
+        if words:
+            voice.detail(f"step {row['step']:,}: {', '.join(words)}")
+
+    return told
 
 
 def show_row(row: Shown, display: TrainDisplay) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import math
 import shutil
@@ -13,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evolteacher.awaiting import check_no_loop
 from evolteacher.catalog import Catalog
 from evolteacher.comparing.inputs import changed, inputs_of, merged
 from evolteacher.comparing.losses import reset_peak
@@ -106,27 +106,17 @@ def compare(
     """
     catalog, options = catalog or Catalog.load(), options or CompareOptions()
     if options.on:
-        _check_loop()
+        check_no_loop("et.compare() with benchmarks", "await asyncio.to_thread(et.compare, …)")
     a, b = str(a), str(b) if b is not None else None
     plan = make_plan(a, b, train, set, options, catalog)
     folder = Path(out) if out is not None else default_folder(a, b)
     for line in (*plan.notes, *plan.lines()):
         note(line)
+    measuring = Measuring(plan.held, options, catalog)
     if dry_run:
         return Comparison(folder, False, tuple(plan.lines()))
-    session = _Session(plan, options, folder, catalog, note, watch, stop)
+    session = _Session(plan, options, folder, catalog, measuring, note, watch, stop)
     return session.run()
-
-
-def _check_loop() -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError(
-        "et.compare() with benchmarks cannot be called inside a running event loop, as in Jupyter: write "
-        "`await asyncio.to_thread(et.compare, …)`"
-    )
 
 
 class _Session:
@@ -138,14 +128,15 @@ class _Session:
         options: CompareOptions,
         folder: Path,
         catalog: Catalog,
+        measuring: Measuring,
         note: Note,
         watch: Watch,
         stop: Callable[[], bool],
     ) -> None:
         self._plan, self._options, self._folder, self._catalog = plan, options, folder, catalog
         self._note, self._watch, self._stop = note, watch, stop
-        self._measuring = Measuring(plan.held, options, catalog)
-        self._inputs = inputs_of(plan.training.train.model, self._measuring.problems)
+        self._measuring = measuring
+        self._inputs = inputs_of(plan.training.train.model, measuring.problems)
         self._held = [len(plan.held[side]) for side in SIDES]
 
     def run(self) -> Comparison:

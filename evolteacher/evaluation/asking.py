@@ -74,7 +74,7 @@ class Asking:
 
 
 async def evaluate(
-    asking: Asking, folder: Path, *, progress: Progress | None = None, done: Callable[[], None] = lambda: None
+    asking: Asking, folder: Path, *, progress: Progress | None = None, done: Callable[[Scored], None] = lambda one: None
 ) -> Evaluation:
     """Ask a model for its answers, run them, and return what came of it. What the folder holds is not asked again.
 
@@ -82,7 +82,7 @@ async def evaluate(
         asking: what to ask.
         folder: the evaluation's; made when missing.
         progress: counters.
-        done: called as each sample ends.
+        done: given each sample as it ends.
 
     Raises:
         UsageError: the folder holds another evaluation.
@@ -123,7 +123,7 @@ def check_folder(store: Store, experiment: dict[str, Any]) -> None:
     store.set_meta(_FACT, experiment)
 
 
-async def _ask(asking: Asking, store: Store, progress: Progress, done: Callable[[], None]) -> tuple[Scored, ...]:
+async def _ask(asking: Asking, store: Store, progress: Progress, done: Callable[[Scored], None]) -> tuple[Scored, ...]:
     longest = max(len(question(problem)) for problem in asking.problems)
     backend, spending, drawn = asking.backend, asking.spending, asking.sampling
     async with open_desk(backend, spending, asking.concurrency, drawn, longest, store, progress) as desk:
@@ -169,7 +169,7 @@ async def open_desk(
         answerer.finish()
 
 
-async def _solve(asking: Asking, problem: Problem, desk: Desk, done: Callable[[], None]) -> list[Scored]:
+async def _solve(asking: Asking, problem: Problem, desk: Desk, done: Callable[[Scored], None]) -> list[Scored]:
     """Ask for and run all samples of one problem."""
     memory = Memory(desk, text_id(f"{problem.id}\n{problem.prompt}"))
     ask = Asker(memory, 0, "respond", "respond", dict.fromkeys(ROLES, MODEL), f"evaluation of '{problem.id}'")
@@ -190,8 +190,9 @@ async def _solve(asking: Asking, problem: Problem, desk: Desk, done: Callable[[]
         # Of equal programs one is run; a verdict near the time limit stays what it was.
         what = {"program": program, "tests": problem.tests, "sandbox": asking.sandbox.identity()}
         result = CheckResult.from_dict(await ask.once(what, run))
-        done()
-        return Scored(sample, result)
+        scored = Scored(sample, result)
+        done(scored)
+        return scored
 
     async def every() -> list[Scored]:
         return list(await asyncio.gather(*(one(number) for number in range(asking.samples))))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from evolteacher.backend import Backend
-from evolteacher.benchmark import Benchmark
 from evolteacher.catalog import Catalog
 from evolteacher.errors import RecipeError, UsageError
 from evolteacher.problems import Problems
@@ -52,17 +51,19 @@ def _spec(text: str, catalog: Catalog, where: str) -> Any:
     try:
         cls = catalog.find(Backend, name)
     except RecipeError as error:
-        hint = "A model's name stands behind its backend's: embedded:NAME."
-        raise RecipeError(f"{where} {text}: {error} {hint}") from None
+        known = sorted({entry.cls.name for entry in catalog.entries(Backend.kind)})
+        folder = "" if colon or name.rpartition("/")[2] in known else "there is no such folder, and "
+        hint = f"Backends: {', '.join(known)}. A model's name stands behind its backend's: embedded:NAME."
+        raise RecipeError(f"{where} {text}: {folder}{error} {hint}") from None
     primary = cls.primary if colon else ""
     if colon and (primary not in cls.model_fields or not value):
         raise RecipeError(f"{where} {text}: write {name}, or {name}:{primary.upper() or 'nothing'}")
     return {name: {primary: value} if colon else {}}
 
 
-def default_folder(benchmark: Benchmark, backend: Backend) -> Path:
+def default_folder(benchmark: str, backend: Backend) -> Path:
     """Return ``evaluations/BENCHMARK-MODEL``, in letters that every file system takes."""
-    name = f"{benchmark.name}-{component_words({backend.name: backend.options()})}"
+    name = f"{benchmark}-{component_words({backend.name: backend.options()})}"
     return Path("evaluations") / re.sub(r"[^\w.-]+", "-", name).strip("-.")[:100]
 
 

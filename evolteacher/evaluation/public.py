@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from evolteacher.awaiting import carried_out
 from evolteacher.backend import Backend
 from evolteacher.benchmark import Benchmark
 from evolteacher.catalog import Catalog
@@ -32,13 +32,7 @@ def evaluate(
     **options: Any,
 ) -> Evaluation:
     """Measure a model on a benchmark; see :func:`aevaluate`, which Jupyter awaits."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(aevaluate(model, benchmark, out, **options))
-    raise UsageError(
-        "et.evaluate() cannot be called inside a running event loop, as in Jupyter: write `await et.aevaluate(…)`"
-    )
+    return carried_out("evaluate", aevaluate, model, benchmark, out, **options)
 
 
 async def aevaluate(
@@ -100,7 +94,7 @@ async def aevaluate(
     problems = tuple(runnable(chosen, section.limit))
     sandbox = Sandbox(seconds=section.seconds, packages=section.packages)
     asking = Asking(backend, chosen, problems, sandbox, section.sampling, samples, concurrency, spending)
-    folder = Path(out) if out is not None else default_folder(chosen, backend)
+    folder = Path(out) if out is not None else default_folder(chosen.name, backend)
     found = await ask_all(asking, folder, progress=progress)
     found.write(folder, section.k)
     return found

@@ -157,22 +157,22 @@ async def check(sample: Sample, sandbox: Sandbox) -> CheckResult:
 
 
 async def score(
-    samples: Iterable[Sample], sandbox: Sandbox, done: Callable[[], None] = lambda: None
+    samples: Iterable[Sample], sandbox: Sandbox, done: Callable[[Scored], None] = lambda one: None
 ) -> tuple[Scored, ...]:
     """Run all samples, as many at once as there are cores; in their order.
 
     Args:
         samples: what to run.
         sandbox: where.
-        done: called as each one ends.
+        done: given each one as it ends.
 
     Raises:
         SandboxError: the sandbox itself failed.
     """
 
     async def one(sample: Sample) -> Scored:
-        result = await check(sample, sandbox)
-        done()
-        return Scored(sample, result)
+        scored = Scored(sample, await check(sample, sandbox))
+        done(scored)
+        return scored
 
     return tuple(await asyncio.gather(*(one(sample) for sample in samples)))

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from evolteacher.backend import Backend
-from evolteacher.errors import EvolteacherError, PluginError, UsageError, plugin_fault
+from evolteacher.errors import UsageError
 from evolteacher.limits import Limits
 from evolteacher.money import Budget, Price
+from evolteacher.prices import price_of, unkept
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -58,21 +59,14 @@ class Spending:
             UsageError: there is a budget in dollars, and no price by which to keep it.
             PluginError: the backend cannot say.
         """
-        try:
-            own = self.price or backend.price()
-        except EvolteacherError:
-            raise
-        except Exception as error:
-            raise plugin_fault(f"backend '{backend.name}', saying its price,", error) from error
-        if own is not None and not isinstance(own, Price):
-            raise PluginError(f"backend '{backend.name}' gives {own!r} for its price: an evolteacher.Price is needed")
-        if own is None and self.budget is not None and self.budget.usd is not None:
-            raise UsageError(
-                f"no price is known for the backend '{backend.name}', so a budget in dollars cannot be kept. Give it "
-                "in dollars for a million tokens of prompts and of answers, such as --price 0.4,1.6 (in Python "
-                "price={'input': 0.4, 'output': 1.6}), or set a budget in tokens"
-            )
-        return own
+        price = self.price or price_of(backend, backend.name)
+        remedy = (
+            "Give it in dollars for a million tokens of prompts and of answers, such as --price 0.4,1.6 (in Python "
+            "price={'input': 0.4, 'output': 1.6})"
+        )
+        if problem := unkept(self.budget, price, f"'{backend.name}'", remedy):
+            raise UsageError(problem)
+        return price
 
 
 def _read(cls: type[T], name: str, given: Mapping[str, Any]) -> T:

@@ -16,7 +16,7 @@ from evolteacher.errors import UsageError
 from evolteacher.evalsection import Evaluate
 from evolteacher.evaluation.asking import Asking, evaluate
 from evolteacher.evaluation.naming import RUNNER
-from evolteacher.evaluation.score import STAGE, Evaluation, runnable
+from evolteacher.evaluation.score import STAGE, Evaluation, Scored, runnable
 from evolteacher.passk import paired_interval, pass_at_k
 from evolteacher.progress import Progress
 from evolteacher.sandbox import Sandbox
@@ -110,7 +110,7 @@ async def measure(
     planned: list[Job],
     progress: Progress | None = None,
     begin: Callable[[Job], None] = lambda job: None,
-    done: Callable[[], None] = lambda: None,
+    done: Callable[[Scored], None] = lambda one: None,
 ) -> list[Measurement]:
     """Ask the models one after the other, so that one is in memory at a time. What is stored is not asked again.
 
@@ -118,7 +118,7 @@ async def measure(
         planned: what :func:`jobs` returned; the trained model must be there by now.
         progress: counters, of all together.
         begin: told of each before it begins.
-        done: called as each sample ends.
+        done: given each sample as it ends.
 
     Raises:
         BackendError: a model cannot be loaded or breaks down.

@@ -10,6 +10,7 @@ from typing import Any
 from evolteacher.database import DATABASE
 from evolteacher.history import summarise
 from evolteacher.markdown import table
+from evolteacher.money import paid
 from evolteacher.stages.clock import read_times
 from evolteacher.stages.measuring import Measurement, differences
 from evolteacher.store import Store
@@ -85,9 +86,9 @@ def as_markdown(found: dict[str, Any]) -> str:
         parts += ["## Dataset\n", table(["round", "rows", "rejected"], rows)]
         if dataset["rejected_by"]:
             parts.append("\nRejected by " + ", ".join(f"{k} {n:,}" for k, n in dataset["rejected_by"].items()) + ".\n")
-        paid = "" if dataset["usd"] is None else f", ${dataset['usd']:,.4f}"
+        cost = f", {paid(dataset['usd'])}" if dataset["usd"] else ""
         asked, given = dataset["prompt_tokens"], dataset["completion_tokens"]
-        parts.append(f"\n{dataset['calls']:,} calls, {asked:,} prompt and {given:,} completion tokens{paid}.\n")
+        parts.append(f"\n{dataset['calls']:,} calls, {asked:,} prompt and {given:,} completion tokens{cost}.\n")
     parts += ["\n## Training\n", table(["", ""], [[_TITLES[k], _figure(v)] for k, v in found["training"].items()])]
     if found["scores"]:
         lines = [

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class TrainProgress:
         first_step: at which this process began.
         loss: of the last training step that was logged.
         held_out: the last loss of the rows held out.
-        shown: called when a row of the label mask is to be shown.
+        told: called with each step's metrics as they are written; of several processes, in the one that writes.
     """
 
     doing: str = "reading rows"
@@ -35,7 +35,7 @@ class TrainProgress:
     first_step: int = 0
     loss: float | None = None
     held_out: float | None = None
-    shown: list[Any] = field(default_factory=list)
+    told: Callable[[dict[str, Any]], None] = lambda row: None
 
 
 def watcher(
@@ -75,7 +75,9 @@ def watcher(
             progress.loss = plain.get("loss", progress.loss)
             progress.held_out = plain.get("eval_loss", progress.held_out)
             if main:
-                folder.measure({"step": state.global_step, **plain})
+                row = {"step": state.global_step, **plain}
+                folder.measure(row)
+                progress.told(row)
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             saved = Path(args.output_dir) / f"checkpoint-{state.global_step}"

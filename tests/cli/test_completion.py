@@ -354,5 +354,5 @@ def test_the_completion_imports_no_plugin_for_a_command(home, folder):
     more = {"COMP_WORDS": "evolteacher\nwat", "COMP_CWORD": "1", "_EVOLTEACHER_COMPLETE": "complete_bash"}
     subprocess.run([sys.executable, "-c", probe], cwd=folder, env=environment(home, **more), check=True, timeout=60)
     loaded = set((folder / "modules").read_text().split("\n"))
-    assert "typer" in loaded and not loaded & {"pydantic", "rich", "evolteacher.catalog", "sqlite3"}
+    assert "typer" in loaded and not loaded & {"rich", "evolteacher.catalog", "sqlite3"}
     assert not [name for name in loaded if name.startswith(("evolteacher_plugins.", "evolteacher_backends."))]

@@ -133,6 +133,16 @@ class TestWhole:
         for name in ("comparisons", "controls", "trainings", "verdict"):
             assert figures("whole")[name] == whole[0].figures[name]
 
+    def test_quiet_says_where_the_page_is_and_the_log_what_came_of_it(self, whole, cli):
+        words = ["seeds.jsonl", "turned.jsonl", "--matched", "samples", "--out", "whole"]
+        assert cli(*words, "--quiet", "--log-json", "log") == (0, "whole/compare.md\n", "")
+        assert cli(*words, "--log-json", "-")[1] == "whole/compare.md\n"
+        events = [json.loads(line) for line in Path("log").read_text().splitlines()]
+        assert events[-1]["event"] == "comparison_finished" and events[-1]["trusted"] is True
+        assert events[-1]["verdict"] == list(whole[0].verdict)
+        assert len([event for event in events if event["event"] == "note"]) >= 8
+        assert cli(*words, "--quiet", "--verbose")[0] == 2
+
     def test_less_is_taken_from_the_same_folder(self, whole, cli):
         code, out, _ = cli("seeds.jsonl", "turned.jsonl", "--out", "whole", *QUICK)
         assert code == 0 and "Controls were left out" in out and "these 4 runs" in out
@@ -324,6 +334,13 @@ class TestPlan:
     def test_unequal_sizes_are_matched_by_rows_and_by_tokens(self, cli):
         code, _, err = cli("seeds.jsonl", "evolved.jsonl", "--dry-run", "--out", "dry")
         assert code == 0 and not Path("dry").exists() and "nothing was trained" in err
+
+    @pytest.mark.parametrize(
+        ("on", "said"), [("no-such-benchmark", "no benchmark is called"), ("problems:no.jsonl", "no.jsonl")]
+    )
+    def test_a_benchmark_that_cannot_be_read_is_said_of_a_plan_too(self, cli, on, said):
+        code, _, err = cli("seeds.jsonl", "evolved.jsonl", "--dry-run", "--out", "dry", "--on", on)
+        assert code == 2 and said in err and "nothing was trained" not in err
         assert "A 32 rows of 448 tokens, B 32 rows of" in err
         assert "matched by tokens: A 32 rows of 448 tokens, B 2" in err
         assert "16 trainings" in err, "A is whole in both, and trained once for both"

@@ -156,3 +156,20 @@ def test_each_configuration_that_ships_is_one_that_accelerate_reads(name):
 
     read = load_config_from_file(str(configuration(name)))
     assert read.distributed_type.value in ("MULTI_GPU", "FSDP", "DEEPSPEED")
+
+
+def test_how_much_is_told(place, capsys):
+    words = ["train", "tiny.yaml", "--set", "train.sft.max_steps=2"]
+    assert main([*words, "--out", "quiet", "--quiet"]) == 0
+    assert capsys.readouterr() == ("quiet/model\n", "")
+    assert main([*words, "--out", "loud", "--verbose", "--log-json", "log"]) == 0
+    assert len(re.findall(r"^step [12]: loss \d\.\d{3}$", capsys.readouterr().err, re.MULTILINE)) == 2
+    events = [json.loads(line) for line in (place / "log").read_text().splitlines()]
+    kinds = [event["event"] for event in events if event["event"] != "note"]
+    assert kinds[0] == "training_started" and kinds[-1] == "training_finished" and kinds.count("training_step") >= 2
+    assert events[0]["folder"] == "loud" and events[-1]["model"] == "loud/model" and events[-1]["steps"] == 2
+    assert main([*words, "--quiet", "--verbose"]) == 2
+    assert "do not go together" in capsys.readouterr().err
+    assert main([*words, "--out", "json", "--log-json", "-"]) == 0
+    out, err = capsys.readouterr()
+    assert out == "json/model\n" and [json.loads(line)["event"] for line in err.splitlines()][-1] == "training_finished"
