@@ -17,6 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evolteacher.cli.suspension import Suspension
 from evolteacher.cli.terminal import bare_terminal, console, count, duration, note, plain
 from evolteacher.progress import Progress
 
@@ -59,6 +60,10 @@ class Pace:
             self.tokens += seen[2] - self._seen[2]
         self._seen = seen
 
+    def pause(self) -> None:
+        """Leave out the time until the next look."""
+        self._seen = None
+
     @property
     def tokens_per_second(self) -> float | None:
         """Completion tokens a second; None before the first reply."""
@@ -76,11 +81,13 @@ class Display:
     Args:
         progress: the counters.
         on: whether anything is shown; otherwise it only measures.
+        alone: whether no other bar is on this terminal, since the run is in another process.
     """
 
-    def __init__(self, progress: Progress, *, on: bool = True) -> None:
+    def __init__(self, progress: Progress, *, on: bool = True, alone: bool = False) -> None:
         self.progress = progress
         self._on = on
+        self._alone = alone
         self.pace = Pace()
         self.stopping = False
         self._console = console(stderr=True)
@@ -88,11 +95,14 @@ class Display:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
         self._live: Live | None = None
+        self._suspension = Suspension()
         self._announced = False
         self._said = ""
 
     def __enter__(self) -> Self:
         """Begin to look."""
+        if self._on and self._redraws:
+            self._suspension.__enter__()
         self._thread.start()
         return self
 
@@ -102,6 +112,7 @@ class Display:
         """Look a last time, and give the terminal back as it was."""
         self._over.set()
         self._thread.join()
+        self._suspension.__exit__(kind, error, trace)
         self._hide()
         if self._on and not self._redraws and self.progress.seeds:
             self._say()
@@ -124,6 +135,9 @@ class Display:
         said = time.monotonic()
         while not self._over.wait(1 / LOOKS_PER_SECOND):
             now = time.monotonic()
+            if self._suspension.look(self._hide):
+                self.pace.pause()
+                continue
             self.pace.look(self.progress, now)
             if self.stopping and not self._announced:
                 self._announced = True
@@ -140,7 +154,7 @@ class Display:
         # A backend that is being opened may fetch a model and draws a bar of its own.
         progress = self.progress
         begun = progress.calls + progress.waiting + progress.replayed + progress.forked > 0
-        if progress.opening or not begun:
+        if not self._alone and (progress.opening or not begun):
             self._hide()
             return
         if self._live is None:
@@ -190,6 +204,8 @@ class Display:
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column()
+        if progress.opening:
+            facts.add_row(" model   ", "is being fetched or loaded")
         facts.add_row(" calls   ", self._calls())
         if progress.filters:
             facts.add_row(" rejected", self._filters())
