@@ -131,12 +131,12 @@ class _Side:
 def contrast(a: Store, b: Store) -> Contrast:
     """Compare two runs' stores; they are only read."""
     one, two = _Side(a), _Side(b)
-    operators = ({name: (kept, tried) for name, (tried, kept) in side.summary.operators.items()} for side in (one, two))
+    operators = [{name: (kept, tried) for name, (tried, kept) in side.summary.operators.items()} for side in (one, two)]
     return Contrast(
         tuple(line.strip() for line in differences(one.experiment, two.experiment, names=("A", "B"))),
         (len(one.seeds), len(two.seeds), len(one.seeds & two.seeds)),
         (one.summary.pending, two.summary.pending),
-        tuple(_shares(one.tried, two.tried, _by_round)),
+        tuple(_shares(one.tried, two.tried, key=_by_round)),
         tuple(_shares(*operators)),
         {
             name: (one.lengths.get(name), two.lengths.get(name))
@@ -155,7 +155,7 @@ def _by_round(name: str) -> int:
 
 
 def _shares(
-    one: dict[str, tuple[int, int]], two: dict[str, tuple[int, int]], key: Callable[[str], Any] | None = None
+    one: dict[str, tuple[int, int]], two: dict[str, tuple[int, int]], *, key: Callable[[str], Any] | None = None
 ) -> Iterator[Shares]:
     for name in sorted({*one, *two}, key=key):
         yield Shares(name, one.get(name, (0, 0)), two.get(name, (0, 0)))

@@ -83,9 +83,11 @@ def test_ctrl_c_stops_after_a_step_and_the_printed_command_goes_on(place, capsys
 def test_plan_and_validate_load_no_weights(place, capsys):
     (place / "model" / "model.safetensors").unlink()
     assert main(["validate", "tiny.yaml"]) == 0
-    assert main(["plan", "tiny.yaml"]) == 0
+    assert main(["plan", "tiny.yaml", "--out", "elsewhere"]) == 0
     out = capsys.readouterr().out
     assert "is tuned (full)" in out and "steps of 4 rows" in out and "all trained" in out
+    assert "into elsewhere" in out and not (place / "elsewhere").exists()
+    assert "GB of memory" in out and "On a CPU the peak has been up to 1.4 times that" in out
     assert main(["plan", "tiny.yaml", "--set", "train.model=owner/not-here"]) == 0
     assert "nothing is fetched for a plan" in capsys.readouterr().err
     assert main(["run", "tiny.yaml"]) == 2
