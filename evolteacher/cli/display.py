@@ -5,15 +5,19 @@ A thread looks at the run's counters; the run itself knows nothing of it.
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +29,9 @@ LOOKS_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 10.0
 ROUNDS_SHOWN = 6
 FILTERS_SHOWN = 4
+
+CUTTERS = ("XTERM_VERSION", "STY")
+"""Variables of the terminals that cut lines off when they become narrower, and wrap none: xterm and GNU screen."""
 
 BAR = 30
 SHORTEST_BAR = 6
@@ -95,6 +102,7 @@ class Display:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
         self._live: Live | None = None
+        self._drawn: tuple[int, list[int]] = 0, []  # columns of the terminal, and of each line, when it was last drawn
         self._suspension = Suspension()
         self._announced = False
         self._said = ""
@@ -160,12 +168,28 @@ class Display:
         if self._live is None:
             self._live = Live(console=self._console, transient=True, auto_refresh=False)
             self._live.start()
-        self._live.update(self.table(), refresh=True)
+        table = self.table()
+        self._erase_wrapped()
+        self._live.update(table, refresh=True)
+        self._drawn = self._console.width, [cell_len("".join(s.text for s in line)) for line in self._lines(table)]
+
+    def _lines(self, table: Group) -> list[list[Segment]]:
+        """Return a table's lines as they are drawn."""
+        return self._console.render_lines(table, pad=False)[: self._console.height]
+
+    def _erase_wrapped(self) -> None:
+        """Erase the lines that a terminal has added by wrapping the table when it became narrower."""
+        width, (drawn, lines) = self._console.width, self._drawn
+        if width < drawn and not any(os.environ.get(name) for name in CUTTERS):
+            more = sum(max(math.ceil(cells / width), 1) - 1 for cells in lines)
+            self._console.file.write(f"\r\x1b[{more}A\x1b[J" if more else "")
 
     def _hide(self) -> None:
         if self._live is not None:
+            self._erase_wrapped()
             self._live.stop()
             self._live = None
+            self._drawn = 0, []
 
     def _say(self) -> None:
         line = self.line()

@@ -1,6 +1,7 @@
 """evolteacher run: what it shows, how it stops, and how it goes on."""
 
 import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -8,7 +9,9 @@ import re
 import shlex
 import signal
 import sqlite3
+import struct
 import subprocess
+import termios
 import time
 from contextlib import closing, nullcontext
 from io import StringIO
@@ -18,7 +21,7 @@ import typer
 from commands import RECIPE, SCRIPT, TASKS, read_terminal, write_seeds
 from rich.console import Console
 
-from evolteacher.cli.display import Display, Pace
+from evolteacher.cli.display import CUTTERS, Display, Pace
 from evolteacher.cli.eventlog import EventLog
 from evolteacher.progress import Progress
 
@@ -287,6 +290,34 @@ def test_ctrl_z_gives_the_shell_its_cursor_back_and_the_run_goes_on_when_continu
         process.kill()
         process.wait()
         os.close(ours)
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+def test_a_table_that_a_narrower_terminal_wraps_is_erased_whole(folder, cuts):
+    (folder / "recipe.yaml").write_text(SLOW)
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", *CUTTERS)}
+    environment |= {"TERM": "xterm", **({"XTERM_VERSION": "XTerm(400)"} if cuts else {})}
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    words = [SCRIPT, "run", "recipe.yaml"]
+    process = subprocess.Popen(words, stdin=-3, stdout=-3, stderr=theirs, env=environment, cwd=folder)
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"in flight" not in seen:
+            seen += os.read(ours, 65536)
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 65536):
+                seen += piece
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    # The three lines with bars take two lines each, and so may those below them.
+    assert bool(re.search(rb"\r\x1b\[[3-6]A\x1b\[J", seen)) != cuts
+    assert seen.count(b"\x1b[J") == (0 if cuts else 1)
 
 
 def test_pace_leaves_out_what_was_replayed():
