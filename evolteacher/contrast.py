@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,20 +131,31 @@ class _Side:
 def contrast(a: Store, b: Store) -> Contrast:
     """Compare two runs' stores; they are only read."""
     one, two = _Side(a), _Side(b)
-    operators = ({name: (kept, tried) for name, (tried, kept) in side.summary.operators.items()} for side in (one, two))
+    operators = [{name: (kept, tried) for name, (tried, kept) in side.summary.operators.items()} for side in (one, two)]
     return Contrast(
         tuple(line.strip() for line in differences(one.experiment, two.experiment, names=("A", "B"))),
         (len(one.seeds), len(two.seeds), len(one.seeds & two.seeds)),
         (one.summary.pending, two.summary.pending),
-        tuple(_shares(one.tried, two.tried)),
+        tuple(_shares(one.tried, two.tried, key=_by_round)),
         tuple(_shares(*operators)),
-        {name: (one.lengths.get(name), two.lengths.get(name)) for name in sorted({*one.lengths, *two.lengths})},
+        {
+            name: (one.lengths.get(name), two.lengths.get(name))
+            for name in sorted({*one.lengths, *two.lengths}, key=_by_round)
+        },
         {name: (one.rejects.get(name, 0), two.rejects.get(name, 0)) for name in sorted({*one.rejects, *two.rejects})},
         (one.summary.records, two.summary.records),
         len(one.evolved & two.evolved),
     )
 
 
-def _shares(one: dict[str, tuple[int, int]], two: dict[str, tuple[int, int]]) -> Iterator[Shares]:
-    for name in sorted({*one, *two}):
+def _by_round(name: str) -> int:
+    """Return where ``seeds`` or ``round 12`` belongs."""
+    number = name.removeprefix("round ")
+    return int(number) if number.isdecimal() else 0
+
+
+def _shares(
+    one: dict[str, tuple[int, int]], two: dict[str, tuple[int, int]], *, key: Callable[[str], Any] | None = None
+) -> Iterator[Shares]:
+    for name in sorted({*one, *two}, key=key):
         yield Shares(name, one.get(name, (0, 0)), two.get(name, (0, 0)))

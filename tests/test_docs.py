@@ -209,7 +209,7 @@ def test_every_command_of_the_tutorial_runs_on_made_up_answers_and_a_tiny_model(
     assert story.done >= 8 and SMALL.keys() <= seen
     for made in ("report.html", "dataset.json"):
         assert (tmp_path / "runs/quickstart" / made).is_file()
-    assert re.search(r"\bwords: 8\b", (tmp_path / "runs/quickstart/recipe.lock.yaml").read_text())
+    assert re.search(r"\bwords: 25\b", (tmp_path / "runs/quickstart/recipe.lock.yaml").read_text())
     assert (tmp_path / "tuned/model/prompt_form.json").is_file()
     assert json.loads((tmp_path / "after/evaluation.json").read_text())
 

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli import values
+from evolteacher.cli.summary import figure_table
 from evolteacher.cli.terminal import count, emit, one_line, plain
 from evolteacher.contrast import Contrast, Shares, contrast
 from evolteacher.database import DATABASE
@@ -67,22 +68,15 @@ def _show(found: Contrast, a: Path, b: Path) -> None:
         emit(Text(), _pairs("rejected by", ((k, f"{x:,}", f"{y:,}") for k, (x, y) in found.rejects.items())))
 
 
-def _columns(*headings: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if number else "left")
-    return table
-
-
 def _pairs(title: str, rows: Iterable[tuple[str, str, str]]) -> Table:
-    table = _columns(f" {title}", "A", "B")
+    table = figure_table(f" {title}", "A", "B")
     for name, one, two in rows:
         table.add_row(f" {plain(name)}", one, two)
     return table
 
 
 def _acceptance(title: str, rows: Iterable[Shares]) -> Table:
-    table = _columns(f" {title}", "A", "B", "B minus A", "95 % interval", "")
+    table = figure_table(f" {title}", "A", "B", "B minus A", "95 % interval", "")
     for row in rows:
         cells = [f" {plain(row.what)}", *(_share(*pair) for pair in (row.a, row.b))]
         found = row.difference

@@ -5,18 +5,23 @@ A thread looks at the run's counters; the run itself knows nothing of it.
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 import time
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from rich.cells import cell_len
 from rich.console import Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from evolteacher.cli.suspension import Suspension
 from evolteacher.cli.terminal import bare_terminal, console, count, duration, note, plain
 from evolteacher.money import paid
 from evolteacher.progress import Progress
@@ -25,6 +30,9 @@ LOOKS_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 10.0
 ROUNDS_SHOWN = 6
 FILTERS_SHOWN = 4
+
+CUTTERS = ("XTERM_VERSION", "STY")
+"""Variables of the terminals that cut lines off when they become narrower, and wrap none: xterm and GNU screen."""
 
 BAR = 30
 SHORTEST_BAR = 6
@@ -60,6 +68,10 @@ class Pace:
             self.tokens += seen[2] - self._seen[2]
         self._seen = seen
 
+    def pause(self) -> None:
+        """Leave out the time until the next look."""
+        self._seen = None
+
     @property
     def tokens_per_second(self) -> float | None:
         """Completion tokens a second; None before the first reply."""
@@ -77,11 +89,13 @@ class Display:
     Args:
         progress: the counters.
         on: whether anything is shown; otherwise it only measures.
+        alone: whether no other bar is on this terminal, since the run is in another process.
     """
 
-    def __init__(self, progress: Progress, *, on: bool = True) -> None:
+    def __init__(self, progress: Progress, *, on: bool = True, alone: bool = False) -> None:
         self.progress = progress
         self._on = on
+        self._alone = alone
         self.pace = Pace()
         self.stopping = False
         self._console = console(stderr=True)
@@ -89,11 +103,15 @@ class Display:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
         self._live: Live | None = None
+        self._drawn: tuple[int, list[int]] = 0, []  # columns of the terminal, and of each line, when it was last drawn
+        self._suspension = Suspension()
         self._announced = False
         self._said = ""
 
     def __enter__(self) -> Self:
         """Begin to look."""
+        if self._on and self._redraws:
+            self._suspension.__enter__()
         self._thread.start()
         return self
 
@@ -103,6 +121,7 @@ class Display:
         """Look a last time, and give the terminal back as it was."""
         self._over.set()
         self._thread.join()
+        self._suspension.__exit__(kind, error, trace)
         self._hide()
         if self._on and not self._redraws and self.progress.seeds:
             self._say()
@@ -125,6 +144,9 @@ class Display:
         said = time.monotonic()
         while not self._over.wait(1 / LOOKS_PER_SECOND):
             now = time.monotonic()
+            if self._suspension.look(self._hide):
+                self.pace.pause()
+                continue
             self.pace.look(self.progress, now)
             if self.stopping and not self._announced:
                 self._announced = True
@@ -141,18 +163,34 @@ class Display:
         # A backend that is being opened may fetch a model and draws a bar of its own.
         progress = self.progress
         begun = progress.calls + progress.waiting + progress.replayed + progress.forked > 0
-        if progress.opening or not begun:
+        if not self._alone and (progress.opening or not begun):
             self._hide()
             return
         if self._live is None:
             self._live = Live(console=self._console, transient=True, auto_refresh=False)
             self._live.start()
-        self._live.update(self.table(), refresh=True)
+        table = self.table()
+        self._erase_wrapped()
+        self._live.update(table, refresh=True)
+        self._drawn = self._console.width, [cell_len("".join(s.text for s in line)) for line in self._lines(table)]
+
+    def _lines(self, table: Group) -> list[list[Segment]]:
+        """Return a table's lines as they are drawn."""
+        return self._console.render_lines(table, pad=False)[: self._console.height]
+
+    def _erase_wrapped(self) -> None:
+        """Erase the lines that a terminal has added by wrapping the table when it became narrower."""
+        width, (drawn, lines) = self._console.width, self._drawn
+        if width < drawn and not any(os.environ.get(name) for name in CUTTERS):
+            more = sum(max(math.ceil(cells / width), 1) - 1 for cells in lines)
+            self._console.file.write(f"\r\x1b[{more}A\x1b[J" if more else "")
 
     def _hide(self) -> None:
         if self._live is not None:
+            self._erase_wrapped()
             self._live.stop()
             self._live = None
+            self._drawn = 0, []
 
     def _say(self) -> None:
         line = self.line()
@@ -191,6 +229,8 @@ class Display:
         facts = Table.grid(padding=(0, 2))
         facts.add_column(style="dim", no_wrap=True)
         facts.add_column()
+        if progress.opening:
+            facts.add_row(" model   ", "is being fetched or loaded")
         facts.add_row(" calls   ", self._calls())
         if progress.filters:
             facts.add_row(" rejected", self._filters())

@@ -36,8 +36,11 @@ def plan(
     catalog = load_catalog()
     loaded = read_recipe(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
     if not isinstance(loaded, Recipe):
-        show_training(Training.of_recipe(loaded), catalog)
-        show_measuring(Training.of_recipe(loaded), catalog)
+        training = Training.of_recipe(loaded)
+        if out is not None:
+            training = training.model_copy(update={"folder": out})
+        show_training(training, catalog)
+        show_measuring(training, catalog)
         return
     folder = out if out is not None else Path("runs") / loaded.name
     with ExitStack() as stack:

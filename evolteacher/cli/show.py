@@ -105,7 +105,7 @@ def _overview(store: Store, run: Path, recipe: dict[str, Any], lines: int) -> No
     rest = summary.seeds - len(rows)
     more = f" {rest:,} more: --lines {summary.seeds}." if rest else ""
     example = rows[0][0] if rows else 0
-    emit(Text(f"{more} One with all its versions: {command_line('show', str(run), str(example))}".strip()))
+    emit(Text(f"{more} One with all its versions: {command_line('show', str(run), str(example))}"))
 
 
 def _check_options(lineage_id: str | None, rejected: bool, rejected_by: str | None, round: int | None) -> None:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli.options import RunFolder
-from evolteacher.cli.summary import add_rows, fact_table
+from evolteacher.cli.summary import add_rows, fact_table, figure_table
 from evolteacher.cli.terminal import emit, plain
 from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
@@ -65,9 +65,7 @@ def _asked(summary: Summary) -> list[tuple[str, str]]:
 
 
 def _operators(summary: Summary) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, heading in enumerate((" operator", "tried", "kept", "share", "95 % interval")):
-        table.add_column(heading, justify="right" if number else "left", no_wrap=bool(number))
+    table = figure_table(" operator", "tried", "kept", "share", "95 % interval")
     for name, (tried, kept) in sorted(summary.operators.items()):
         low, high = wilson(kept, tried)
         table.add_row(f" {plain(name)}", f"{tried:,}", f"{kept:,}", f"{kept / tried:.0%}", f"{low:.0%} to {high:.0%}")
@@ -75,9 +73,7 @@ def _operators(summary: Summary) -> Table:
 
 
 def _table(figure: Figure) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for number, heading in enumerate(figure.head):
-        table.add_column(plain(f" {heading}" if not number else heading), justify="right" if number else "left")
+    table = figure_table(f" {figure.head[0]}", *figure.head[1:])
     for first, *rest in figure.rows:
         table.add_row(f" {plain(first)}", *(_cell(value) for value in rest))
     return table

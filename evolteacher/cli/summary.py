@@ -65,6 +65,18 @@ def fact_table() -> Table:
     return table
 
 
+def figure_table(*headings: str) -> Table:
+    """Return an empty table of names with figures; a narrow terminal breaks its cells and cuts none off.
+
+    Args:
+        headings: of the columns; the first holds names, and one without a heading holds words.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    for number, heading in enumerate(headings):
+        table.add_column(plain(heading), justify="right" if number and heading else "left", overflow="fold")
+    return table
+
+
 def add_rows(facts: Table, summary: Summary) -> None:
     """Add seeds, rows by round and rejects by filter."""
     answered = f", {summary.answered:,} with a response" if summary.answered else ""

@@ -141,9 +141,8 @@ def _say(figures: dict[str, Any], model: Path, *, ran: bool) -> None:
     if not ran:
         note("this training is finished; nothing was done")
     loss = f"loss {figures['first_loss']:.3f} to {figures['loss']:.3f}"
-    held_out = [figures.get(name) for name in ("first_eval_loss", "eval_loss")]
-    told = " to ".join(f"{value:.3f}" for value in held_out if value is not None)
-    held = f", held out {told}" if told else ""
+    measured = [figures[name] for name in ("first_eval_loss", "eval_loss") if figures.get(name) is not None]
+    held = f", held out {' to '.join(f'{value:.3f}' for value in measured)}" if measured else ""
     memory = f"{figures['peak_bytes'] / 1e9:.1f} GB at the peak"
     print(
         plain(

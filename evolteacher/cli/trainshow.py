@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from evolteacher.cli.suspension import Suspension
 from evolteacher.cli.telling import Voice
 from evolteacher.cli.terminal import bare_terminal, console, duration, note, plain
 from evolteacher.training.mask import Shown
@@ -40,6 +41,7 @@ class TrainDisplay:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="display", daemon=True)
         self._live: Live | None = None
+        self._suspension = Suspension()
         self._began: float | None = None
         self._said = ""
 
@@ -49,6 +51,7 @@ class TrainDisplay:
             if self._console.is_terminal and not bare_terminal():
                 self._live = Live(console=self._console, refresh_per_second=LOOKS_PER_SECOND, transient=True)
                 self._live.start()
+                self._suspension.__enter__()
             self._thread.start()
         return self
 
@@ -59,6 +62,7 @@ class TrainDisplay:
         self._over.set()
         if self._on:
             self._thread.join()
+        self._suspension.__exit__(kind, error, trace)
         if self._live is not None:
             self._live.stop()
 
@@ -86,6 +90,9 @@ class TrainDisplay:
             if self._began is None and self.progress.steps:
                 self._began = now
             if self._live is not None:
+                if self._suspension.look(self._live.stop):
+                    continue
+                self._live.start()  # does something after a suspension only
                 self._live.update(self._bar(now))
             elif now - said >= SECONDS_BETWEEN_LINES:
                 said = now

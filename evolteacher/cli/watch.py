@@ -25,6 +25,9 @@ LOOK = 0.5
 """Seconds between two looks at the run."""
 
 
+GO_ON = "give the command that began it once more: what was answered is stored, and not asked again"
+
+
 def watch(
     run: RunFolder,
     once: Annotated[bool, typer.Option("--once", help="Print one line on how the run stands, and end.")] = False,
@@ -53,7 +56,7 @@ def watch(
 def _follow(store: Store, beat: Beat) -> Beat:
     """Show the run until it ends or falls silent; return its last sign."""
     progress = beat.progress
-    with Display(progress):
+    with Display(progress, alone=True):
         while beat.state == "running" and not beat.stale:
             time.sleep(LOOK)
             beat = read_beat(store) or beat
@@ -81,10 +84,11 @@ def _end(run: Path, beat: Beat | None, store: Store) -> None:
         complain(
             "error",
             f"{run}: no sign of life for {duration(beat.age)}: process {beat.pid} died, or is suspended; "
-            f"{_sums(store)}",
+            f"{_sums(store)}. If it died, {GO_ON}",
         )
     elif beat.state == "stopped":
-        complain("error", f"{run}: the run stopped {duration(beat.age)} ago, before its end; {_sums(store)}")
+        ago = f"the run stopped {duration(beat.age)} ago, before its end"
+        complain("error", f"{run}: {ago}; {_sums(store)}. To finish it, {GO_ON}")
     else:
         sys.stdout.flush()
         note(f"{run}: the run finished {duration(beat.age)} ago; {_sums(store)}")
@@ -92,4 +96,5 @@ def _end(run: Path, beat: Beat | None, store: Store) -> None:
 
 def _sums(store: Store) -> str:
     summary = summarise(store)
-    return f"{count(summary.records, 'row')}, {count(summary.pending, 'lineage')} not finished"
+    left = f"{count(summary.pending, 'lineage')} not finished" if summary.pending else "all lineages finished"
+    return f"{count(summary.records, 'row')}, {left}"

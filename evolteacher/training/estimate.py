@@ -55,7 +55,7 @@ class Estimate:
         return (
             f"{counted(self.rows, 'row')}{held}; {self.tokens:,} tokens, {self.learnt:,} of them responses; "
             f"{counted(self.steps, 'step')} of {counted(self.rows_a_step, 'row')}, {self.epochs:g} epochs; "
-            f"{self.weights:,} weights, {trained}; about {self.memory / 1e9:.1f} GB"
+            f"{self.weights:,} weights, {trained}; about {self.memory / 1e9:.1f} GB of memory"
         )
 
 

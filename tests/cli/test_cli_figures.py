@@ -63,6 +63,22 @@ def test_a_run_beside_itself_differs_in_nothing(cli, runs):
     assert found["rows"]["evolved_in_both"] == evolved > 0
 
 
+def test_rounds_stand_in_their_order_after_the_seeds(cli, runs):
+    assert cli("run", "recipe.yaml", "--out", "long", "--set", "rounds=11", "--set", "on_pruned=retry").code == 0
+    found = json.loads(cli("diff", "one", "long", "--json").out)
+    assert [row["what"] for row in found["rounds"]] == [f"round {number}" for number in range(1, 12)]
+    lengths = list(found["lengths"])
+    assert lengths[:2] == ["seeds", "round 1"] and lengths[-1] == "round 11"
+
+
+@pytest.mark.parametrize("words", [("stats", "one"), ("diff", "one", "two")])
+def test_a_narrow_terminal_breaks_words_and_cuts_nothing_off(cli, runs, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "40")
+    out = cli(*words).out
+    assert max(map(len, out.splitlines())) <= 40
+    assert "…" not in out
+
+
 def test_a_run_that_is_not_finished_is_said_to_be_so(cli, runs):
     assert cli("run", "recipe.yaml", "--out", "cut", "--set", "budget.tokens=900").code == 3
     assert "not finished" in cli("stats", "cut").out

@@ -1,5 +1,7 @@
 """evolteacher run: what it shows, how it stops, and how it goes on."""
 
+import contextlib
+import fcntl
 import json
 import os
 import pty
@@ -7,17 +9,19 @@ import re
 import shlex
 import signal
 import sqlite3
+import struct
 import subprocess
+import termios
 import time
 from contextlib import closing, nullcontext
 from io import StringIO
 
 import pytest
 import typer
-from commands import RECIPE, SCRIPT, TASKS, write_seeds
+from commands import RECIPE, SCRIPT, TASKS, read_terminal, write_seeds
 from rich.console import Console
 
-from evolteacher.cli.display import Display, Pace
+from evolteacher.cli.display import CUTTERS, Display, Pace
 from evolteacher.cli.eventlog import EventLog
 from evolteacher.progress import Progress
 
@@ -228,28 +232,6 @@ def test_an_interruption_before_the_run_begins(folder, start):
     assert "bug in evolteacher" not in err
 
 
-def read_terminal(words, folder, term="xterm"):
-    """Run the script with stderr on a terminal of 80 columns; return what it wrote there."""
-    ours, theirs = pty.openpty()
-    os.set_blocking(ours, False)
-    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": term}
-    environment.pop("NO_COLOR", None)
-    process = subprocess.Popen([SCRIPT, *words], stdout=subprocess.PIPE, stderr=theirs, env=environment, cwd=folder)
-    os.close(theirs)
-    seen = b""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            seen += os.read(ours, 65536)
-        except BlockingIOError:
-            time.sleep(0.02)
-        except OSError:  # the other end is closed
-            break
-    os.close(ours)
-    out = process.communicate(timeout=30)[0].decode()
-    return process.returncode, seen.decode(), out
-
-
 def test_a_terminal_is_shown_a_table_that_renews_itself(folder):
     (folder / "recipe.yaml").write_text(SLOW)
     code, seen, out = read_terminal(["run", "recipe.yaml"], folder)
@@ -278,6 +260,64 @@ def test_notes_reach_the_terminal_beside_the_table(folder):
     assert code == 0
     assert "1 bad row left out" in seen
     assert "\x1b[2J" not in seen
+
+
+def test_ctrl_z_gives_the_shell_its_cursor_back_and_the_run_goes_on_when_continued(folder):
+    (folder / "recipe.yaml").write_text(SLOW)
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    words = [SCRIPT, "run", "recipe.yaml"]
+    process = subprocess.Popen(words, stdout=-3, stderr=theirs, env=environment, cwd=folder, process_group=0)
+    os.close(theirs)
+    try:
+        seen = b""
+        while b"in flight" not in seen:
+            seen += os.read(ours, 65536)
+        os.kill(process.pid, signal.SIGTSTP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        os.set_blocking(ours, False)
+        with contextlib.suppress(BlockingIOError):
+            seen += os.read(ours, 65536)
+        assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h") == 1
+        os.set_blocking(ours, True)
+        os.kill(process.pid, signal.SIGCONT)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 65536):
+                seen += piece
+        assert process.wait(30) == 0
+        assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h") == 2
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
+@pytest.mark.parametrize("cuts", [False, True])
+def test_a_table_that_a_narrower_terminal_wraps_is_erased_whole(folder, cuts):
+    (folder / "recipe.yaml").write_text(SLOW)
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", *CUTTERS)}
+    environment |= {"TERM": "xterm", **({"XTERM_VERSION": "XTerm(400)"} if cuts else {})}
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    words = [SCRIPT, "run", "recipe.yaml"]
+    process = subprocess.Popen(words, stdin=-3, stdout=-3, stderr=theirs, env=environment, cwd=folder)
+    os.close(theirs)
+    seen = b""
+    try:
+        while b"in flight" not in seen:
+            seen += os.read(ours, 65536)
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 65536):
+                seen += piece
+        assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+    # The three lines with bars take two lines each, and so may those below them.
+    assert bool(re.search(rb"\r\x1b\[[3-6]A\x1b\[J", seen)) != cuts
+    assert seen.count(b"\x1b[J") == (0 if cuts else 1)
 
 
 def test_pace_leaves_out_what_was_replayed():

@@ -8,7 +8,7 @@ import time
 from contextlib import closing
 
 import pytest
-from commands import RECIPE, SCRIPT
+from commands import RECIPE, SCRIPT, read_terminal
 
 SLOW = RECIPE.replace("scripted}", "{scripted: {latency: 0.3}}}\nconcurrency: 1")
 
@@ -54,7 +54,7 @@ def beating(folder, recipe):
 def test_a_run_is_watched_to_its_end(running, script):
     result = script("watch", "out")
     assert result.code == 0, result.err
-    assert "the run finished" in result.err and "12 rows, 0 lineages not finished" in result.err
+    assert "the run finished" in result.err and "12 rows, all lineages finished" in result.err
     assert "lineages 4/4" in result.err
     assert running.wait(30) == 0
 
@@ -79,7 +79,9 @@ def test_a_finished_run_is_said_to_be(cli):
 
 def test_a_run_that_stopped_before_its_end_is_said_to_have(cli):
     assert cli("run", "recipe.yaml", "--out", "out", "--set", "budget.tokens=900").code == 3
-    cli("watch", "out").refused(1, "the run stopped", "before its end", "not finished")
+    cli("watch", "out").refused(
+        1, "the run stopped", "before its end", "not finished", "the command that began it once more"
+    )
     once = cli("watch", "out", "--once", "--json")
     assert (once.code, json.loads(once.out)["state"]) == (1, "stopped")
 
@@ -87,9 +89,17 @@ def test_a_run_that_stopped_before_its_end_is_said_to_have(cli):
 def test_a_silent_run_is_said_to_be_dead_or_suspended(cli, folder):
     cli("run", "recipe.yaml", "--out", "out")
     change(folder / "out/run.db", state="running", at=time.time() - 60)
-    cli("watch", "out").refused(1, "no sign of life for 1:00 min", "died, or is suspended")
+    cli("watch", "out").refused(1, "no sign of life for 1:00 min", "died, or is suspended", "the command that began it")
     once = cli("watch", "out", "--once", "--json")
     assert (once.code, json.loads(once.out)["state"]) == (1, "stale")
+
+
+def test_a_terminal_is_told_that_the_model_of_a_watched_run_is_being_fetched_or_loaded(cli, folder):
+    cli("run", "recipe.yaml", "--out", "out")
+    change(folder / "out/run.db", state="running", opening=1, calls=0, at=time.time() - 6)
+    code, seen, _ = read_terminal(["watch", "out"], folder)
+    assert code == 1 and "no sign of life" in seen
+    assert "is being fetched or loaded" in seen
 
 
 def test_bad_heartbeats_and_options_are_refused(cli, folder):
@@ -108,4 +118,4 @@ def test_a_run_of_before_heartbeats_is_told_by_its_sums(cli, folder):
     cli("run", "recipe.yaml", "--out", "out")
     with closing(sqlite3.connect(folder / "out/run.db")) as db, db:
         db.execute("DELETE FROM meta WHERE key = 'heartbeat'")
-    cli("watch", "out").refused(1, "no heartbeat", "12 rows, 0 lineages not finished")
+    cli("watch", "out").refused(1, "no heartbeat", "12 rows, all lineages finished")

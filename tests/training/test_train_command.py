@@ -1,10 +1,13 @@
 """`evolteacher train`, and `run` with a recipe that has `train:`, as typed."""
 
+import contextlib
 import importlib.util
 import json
 import os
+import pty
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -80,12 +83,48 @@ def test_ctrl_c_stops_after_a_step_and_the_printed_command_goes_on(place, capsys
     assert not (place / "out" / "model").exists()
 
 
+def test_ctrl_z_gives_the_shell_its_cursor_back_and_the_training_goes_on_when_continued(place):
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "evolteacher", "train", "tiny.yaml", "--set", "train.sft.max_steps=4000"]
+    environment = {**os.environ, "COLUMNS": "80", "LINES": "24", "TERM": "xterm"}
+    process = subprocess.Popen(words, stdout=-3, stderr=theirs, env=environment, process_group=0)
+    os.close(theirs)
+    try:
+        seen = b""
+        while b", loss" not in seen:
+            seen += os.read(ours, 65536)
+        os.kill(process.pid, signal.SIGTSTP)
+        assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+        os.set_blocking(ours, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                seen += os.read(ours, 65536)
+        assert seen.count(b"\x1b[?25l") == seen.count(b"\x1b[?25h")
+        os.set_blocking(ours, True)
+        os.kill(process.pid, signal.SIGCONT)
+        before, seen = seen, b""
+        while b", loss" not in seen:
+            seen += os.read(ours, 65536)
+        os.kill(process.pid, signal.SIGINT)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 65536):
+                seen += piece
+        assert process.wait(60) == 130
+        assert b"go on with" in seen and (before + seen).count(b"\x1b[?25l") == (before + seen).count(b"\x1b[?25h")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(ours)
+
+
 def test_plan_and_validate_load_no_weights(place, capsys):
     (place / "model" / "model.safetensors").unlink()
     assert main(["validate", "tiny.yaml"]) == 0
-    assert main(["plan", "tiny.yaml"]) == 0
+    assert main(["plan", "tiny.yaml", "--out", "elsewhere"]) == 0
     out = capsys.readouterr().out
     assert "is tuned (full)" in out and "steps of 4 rows" in out and "all trained" in out
+    assert "into elsewhere" in out and not (place / "elsewhere").exists()
+    assert "GB of memory" in out and "On a CPU the peak has been up to 1.4 times that" in out
     assert main(["plan", "tiny.yaml", "--set", "train.model=owner/not-here"]) == 0
     assert "nothing is fetched for a plan" in capsys.readouterr().err
     assert main(["run", "tiny.yaml"]) == 2
