@@ -199,6 +199,14 @@ def test_samples_that_are_broken_or_missing_cost_no_more_than_themselves(run_fol
     assert rows_of(part, "Problems of made, 2 problems")[1:] == [["Made/0", "0 of 1"], ["Made/1", "1 of 1"]]
 
 
+def test_folders_of_the_same_name_are_told_apart(run_folder, tmp_path):
+    for number in range(3):
+        evaluation(tmp_path / str(number) / "same", ones(1, 0))
+    folders = tuple(tmp_path / str(number) / "same" for number in range(3))
+    part = section(report(run_folder, besides=Besides(folders)), "evaluation")
+    assert rows_of(part, "Problems of made, 2 problems")[0] == ["problem", "same", "same (2)", "same (3)"]
+
+
 def test_a_file_of_samples_is_named_without_its_place(run_folder, tmp_path):
     evaluation(tmp_path / "filed", ones(1, 0))
     path = tmp_path / "filed" / "evaluation.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,12 +195,14 @@ def evaluations(run: Path, trainings: Sequence[Path], more: Sequence[Path]) -> t
             broken.append(f"{label(folder)}/{error}")
     groups: dict[tuple[str, str], list[Evaluated]] = {}
     for one in found:
-        groups.setdefault((one.benchmark, one.results.digest), []).append(one)
+        group = groups.setdefault((one.benchmark, one.results.digest), [])
+        alike = sum(other.label == one.label or other.label.startswith(f"{one.label} (") for other in group)
+        group.append(replace(one, label=f"{one.label} ({alike + 1})") if alike else one)
     return [_benchmarked(number, group) for number, group in enumerate(groups.values(), 1)], broken
 
 
 def _places(run: Path, trainings: Sequence[Path], more: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Yield what each evaluation is called, each by a name of its own for its benchmark, and its folder."""
+    """Yield what each evaluation is called, and its folder."""
     for folder in sorted(path.parent for path in (run / STAGE).glob(f"*/{RESULTS}")):
         yield _model(folder), folder
     for training in trainings:
