@@ -104,6 +104,7 @@ def test_noise_is_called_that_and_a_chart_is_drawn_of_the_intervals(run_folder):
     evaluation(run_folder / "evaluate" / "made-tuned", ones(1, 1, 1, 0))
     whole = report(run_folder, drawn=True)
     assert words(whole)[0].endswith("within noise, no difference is shown.")
+    assert words(whole)[-2:] == ["tuned solves 1 that base does not: Made/1.", "base solves 0 that tuned does not."]
     page = section(whole, "evaluation")
     assert page.count("<svg ") == 1
     assert "tuned, pass@1" in page
@@ -127,6 +128,7 @@ def test_several_samples_several_k_and_a_folder_besides(run_folder, tmp_path):
         "2 of 2",
     ]
     assert sum("other minus base" in line for line in words(page)) == 2
+    assert "other and base solve the same problems." in words(page)
     assert rows_of(part, "Scores on made, 4 problems")[1][0] == "more"
 
 

@@ -282,7 +282,7 @@ def _said(evaluated: Sequence[Evaluated]) -> Iterator[str]:
         for k in sorted(first.results.scores.keys() & other.results.scores.keys()):
             if k <= fewest:
                 words.append(difference(first.benchmark, k, old, new, first.label, other.label).words())
-        solved += [_only(other, first), _only(first, other)]
+        solved += _apart(other, first)
     scores = [
         {"benchmark": one.benchmark, "low": score.low} for one in evaluated for score in one.results.scores.values()
     ]
@@ -290,9 +290,14 @@ def _said(evaluated: Sequence[Evaluated]) -> Iterator[str]:
     yield from solved
 
 
-def _only(one: Evaluated, other: Evaluated) -> str:
-    """Say which problems a model solved, at least once, that another did not."""
-    than = other.results.by_problem
-    ids = [id for id, tally in one.results.by_problem.items() if tally.passed and not than[id].passed]
-    named = ", ".join(cut(id, _NAME) for id in ids[:_LISTED]) + (", \u2026" if len(ids) > _LISTED else "")
-    return f"{one.label} solves {len(ids):,} that {other.label} does not{f': {named}' if ids else ''}."
+def _apart(one: Evaluated, other: Evaluated) -> list[str]:
+    """Say which problems only one of two models solved, at least once."""
+    solved = [{id for id, tally in each.results.by_problem.items() if tally.passed} for each in (one, other)]
+    if solved[0] == solved[1]:
+        return [f"{one.label} and {other.label} solve the same problems."]
+    said = []
+    for this, that, mine, others in ((one, other, *solved), (other, one, *solved[::-1])):
+        ids = [id for id in this.results.by_problem if id in mine and id not in others]
+        named = ", ".join(cut(id, _NAME) for id in ids[:_LISTED]) + (", \u2026" if len(ids) > _LISTED else "")
+        said.append(f"{this.label} solves {len(ids):,} that {that.label} does not{f': {named}' if ids else ''}.")
+    return said
