@@ -292,12 +292,17 @@ def _said(evaluated: Sequence[Evaluated]) -> Iterator[str]:
 
 def _apart(one: Evaluated, other: Evaluated) -> list[str]:
     """Say which problems only one of two models solved, at least once."""
-    solved = [{id for id, tally in each.results.by_problem.items() if tally.passed} for each in (one, other)]
-    if solved[0] == solved[1]:
+    mine, others = _solved(one), _solved(other)
+    if mine == others:
         return [f"{one.label} and {other.label} solve the same problems."]
-    said = []
-    for this, that, mine, others in ((one, other, *solved), (other, one, *solved[::-1])):
-        ids = [id for id in this.results.by_problem if id in mine and id not in others]
-        named = ", ".join(cut(id, _NAME) for id in ids[:_LISTED]) + (", \u2026" if len(ids) > _LISTED else "")
-        said.append(f"{this.label} solves {len(ids):,} that {that.label} does not{f': {named}' if ids else ''}.")
-    return said
+    return [_only(one, mine, other, others), _only(other, others, one, mine)]
+
+
+def _solved(one: Evaluated) -> dict[str, None]:
+    return {id: None for id, tally in one.results.by_problem.items() if tally.passed}
+
+
+def _only(one: Evaluated, mine: dict[str, None], other: Evaluated, others: dict[str, None]) -> str:
+    ids = [id for id in mine if id not in others]
+    named = ", ".join(cut(id, _NAME) for id in ids[:_LISTED]) + (", \u2026" if len(ids) > _LISTED else "")
+    return f"{one.label} solves {len(ids):,} that {other.label} does not{f': {named}' if ids else ''}."
