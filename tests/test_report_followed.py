@@ -424,6 +424,21 @@ def test_a_comparison_is_shown_with_its_words_and_its_controls(run_folder, tmp_p
         report(run_folder, besides=Besides(comparisons=(run_folder,)))
 
 
+def test_the_command_takes_each_kind_of_folder_as_often_as_is_wanted(run_folder, tmp_path, capsys):
+    words = ["report", str(run_folder), "--sample", "0"]
+    for name in ("one", "two"):
+        evaluation(tmp_path / f"eval-{name}", ones(1, 0))
+        training(tmp_path / f"train-{name}")
+        comparison(tmp_path / f"compare-{name}")
+        for option, folder in (("evaluation", "eval"), ("training", "train"), ("comparison", "compare")):
+            words += [f"--{option}", str(tmp_path / f"{folder}-{name}")]
+    assert main(words) == 0
+    assert "report.html" in capsys.readouterr().err
+    page = (run_folder / FILE).read_text(encoding="utf-8")
+    for id, folder in (("evaluation", "eval"), ("training", "train"), ("comparison", "compare")):
+        assert all(f"{folder}-{name}" in section(page, id) for name in ("one", "two"))
+
+
 @pytest.mark.parametrize(
     "changes",
     [
