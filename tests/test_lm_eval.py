@@ -8,6 +8,8 @@ import pytest
 from test_evaluation import evaluate
 from tiny_model import write_model
 
+from evolteacher.report.harnessed import harnessed
+
 pytest.importorskip("lm_eval")
 
 ROWS = [{"q": f"{n} + 1", "a": str(n + 1)} for n in range(4)]
@@ -53,6 +55,8 @@ def test_a_task_in_words_is_asked_of_any_backend_once(tmp_path, tasks):
     assert done.returncode == 0 and "exact_match" in done.stdout and "0.7500" in done.stdout, done.stderr
     found = json.loads((tmp_path / "e/lm-eval.json").read_text())
     assert found["results"]["sums"]["exact_match,none"] == 0.75
+    (shown,), broken = harnessed([tmp_path / "e"])
+    assert broken == [] and [row[:3] for row in shown.rows] == [("sums", "exact_match", "0.7500")]
     again = evaluate(tmp_path, *words, *model, "--json")
     assert json.loads(again.stdout)["results"] == found["results"]
     with sqlite3.connect(tmp_path / "e/run.db") as db:

@@ -104,6 +104,7 @@ def test_noise_is_called_that_and_a_chart_is_drawn_of_the_intervals(run_folder):
     evaluation(run_folder / "evaluate" / "made-tuned", ones(1, 1, 1, 0))
     whole = report(run_folder, drawn=True)
     assert words(whole)[0].endswith("within noise, no difference is shown.")
+    assert words(whole)[-2:] == ["tuned solves 1 that base does not: Made/1.", "base solves 0 that tuned does not."]
     page = section(whole, "evaluation")
     assert page.count("<svg ") == 1
     assert "tuned, pass@1" in page
@@ -127,6 +128,7 @@ def test_several_samples_several_k_and_a_folder_besides(run_folder, tmp_path):
         "2 of 2",
     ]
     assert sum("other minus base" in line for line in words(page)) == 2
+    assert "other and base solve the same problems." in words(page)
     assert rows_of(part, "Scores on made, 4 problems")[1][0] == "more"
 
 
@@ -197,6 +199,14 @@ def test_samples_that_are_broken_or_missing_cost_no_more_than_themselves(run_fol
     part = section(report(run_folder), "evaluation")
     assert "How samples" not in part
     assert rows_of(part, "Problems of made, 2 problems")[1:] == [["Made/0", "0 of 1"], ["Made/1", "1 of 1"]]
+
+
+def test_folders_of_the_same_name_are_told_apart(run_folder, tmp_path):
+    for number in range(3):
+        evaluation(tmp_path / str(number) / "same", ones(1, 0))
+    folders = tuple(tmp_path / str(number) / "same" for number in range(3))
+    part = section(report(run_folder, besides=Besides(folders)), "evaluation")
+    assert rows_of(part, "Problems of made, 2 problems")[0] == ["problem", "same", "same (2)", "same (3)"]
 
 
 def test_a_file_of_samples_is_named_without_its_place(run_folder, tmp_path):
@@ -412,6 +422,21 @@ def test_a_comparison_is_shown_with_its_words_and_its_controls(run_folder, tmp_p
     assert "None: they were left out." in part
     with pytest.raises(UsageError, match=r"--comparison .* there is no compare\.json in it"):
         report(run_folder, besides=Besides(comparisons=(run_folder,)))
+
+
+def test_the_command_takes_each_kind_of_folder_as_often_as_is_wanted(run_folder, tmp_path, capsys):
+    words = ["report", str(run_folder), "--sample", "0"]
+    for name in ("one", "two"):
+        evaluation(tmp_path / f"eval-{name}", ones(1, 0))
+        training(tmp_path / f"train-{name}")
+        comparison(tmp_path / f"compare-{name}")
+        for option, folder in (("evaluation", "eval"), ("training", "train"), ("comparison", "compare")):
+            words += [f"--{option}", str(tmp_path / f"{folder}-{name}")]
+    assert main(words) == 0
+    assert "report.html" in capsys.readouterr().err
+    page = (run_folder / FILE).read_text(encoding="utf-8")
+    for id, folder in (("evaluation", "eval"), ("training", "train"), ("comparison", "compare")):
+        assert all(f"{folder}-{name}" in section(page, id) for name in ("one", "two"))
 
 
 @pytest.mark.parametrize(

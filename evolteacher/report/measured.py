@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -195,12 +195,14 @@ def evaluations(run: Path, trainings: Sequence[Path], more: Sequence[Path]) -> t
             broken.append(f"{label(folder)}/{error}")
     groups: dict[tuple[str, str], list[Evaluated]] = {}
     for one in found:
-        groups.setdefault((one.benchmark, one.results.digest), []).append(one)
+        group = groups.setdefault((one.benchmark, one.results.digest), [])
+        alike = sum(other.label == one.label or other.label.startswith(f"{one.label} (") for other in group)
+        group.append(replace(one, label=f"{one.label} ({alike + 1})") if alike else one)
     return [_benchmarked(number, group) for number, group in enumerate(groups.values(), 1)], broken
 
 
 def _places(run: Path, trainings: Sequence[Path], more: Sequence[Path]) -> Iterator[tuple[str, Path]]:
-    """Yield what each evaluation is called, each by a name of its own for its benchmark, and its folder."""
+    """Yield what each evaluation is called, and its folder."""
     for folder in sorted(path.parent for path in (run / STAGE).glob(f"*/{RESULTS}")):
         yield _model(folder), folder
     for training in trainings:
@@ -280,7 +282,7 @@ def _said(evaluated: Sequence[Evaluated]) -> Iterator[str]:
         for k in sorted(first.results.scores.keys() & other.results.scores.keys()):
             if k <= fewest:
                 words.append(difference(first.benchmark, k, old, new, first.label, other.label).words())
-        solved += [_only(other, first), _only(first, other)]
+        solved += _apart(other, first)
     scores = [
         {"benchmark": one.benchmark, "low": score.low} for one in evaluated for score in one.results.scores.values()
     ]
@@ -288,9 +290,19 @@ def _said(evaluated: Sequence[Evaluated]) -> Iterator[str]:
     yield from solved
 
 
-def _only(one: Evaluated, other: Evaluated) -> str:
-    """Say which problems a model solved, at least once, that another did not."""
-    than = other.results.by_problem
-    ids = [id for id, tally in one.results.by_problem.items() if tally.passed and not than[id].passed]
+def _apart(one: Evaluated, other: Evaluated) -> list[str]:
+    """Say which problems only one of two models solved, at least once."""
+    mine, others = _solved(one), _solved(other)
+    if mine == others:
+        return [f"{one.label} and {other.label} solve the same problems."]
+    return [_only(one, mine, other, others), _only(other, others, one, mine)]
+
+
+def _solved(one: Evaluated) -> dict[str, None]:
+    return {id: None for id, tally in one.results.by_problem.items() if tally.passed}
+
+
+def _only(one: Evaluated, mine: dict[str, None], other: Evaluated, others: dict[str, None]) -> str:
+    ids = [id for id in mine if id not in others]
     named = ", ".join(cut(id, _NAME) for id in ids[:_LISTED]) + (", \u2026" if len(ids) > _LISTED else "")
     return f"{one.label} solves {len(ids):,} that {other.label} does not{f': {named}' if ids else ''}."

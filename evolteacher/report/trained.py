@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import Field, RootModel
 
 from evolteacher.report.files import MOST, Held, cut, given, held, is_figure, label, lines
-from evolteacher.report.shown import gigabytes, took, visible
+from evolteacher.report.shown import gigabytes, took
 from evolteacher.stages.clock import FILE as STAGES
 from evolteacher.stages.summary import JSON as SUMMARY
 from evolteacher.training.card import public_path
@@ -106,8 +106,7 @@ def trainings(run: Path, more: Sequence[Path]) -> tuple[list[Trained], list[str]
             except ValueError as error:
                 broken.append(f"{label(folder)}/{error}")
         if metrics or figures:
-            title = f"Loss over steps: {name}" if name else "Loss over steps"
-            found.append(Trained(name, _curve(metrics, title) if metrics else "", figures))
+            found.append(Trained(name, _curve(metrics) if metrics else "", figures))
     return found, broken
 
 
@@ -117,8 +116,8 @@ def _clean(line: Mapping[str, Any] | None) -> dict[str, float]:
     return values if "step" in values and len(values) > 1 else {}
 
 
-def _curve(metrics: Sequence[Mapping[str, float]], title: str) -> str:
-    svg = loss_curve([{key: round(value, 9) for key, value in line.items()} for line in metrics], visible(title))
+def _curve(metrics: Sequence[Mapping[str, float]]) -> str:
+    svg = loss_curve([{key: round(value, 9) for key, value in line.items()} for line in metrics], "Loss over steps")
     for colour, own in _COLOURS.items():
         svg = svg.replace(colour, own)
     return svg
