@@ -100,6 +100,8 @@ class Till:
     Attributes:
         ledger: where what is paid without a reply is written.
         exhausted: why no call may leave any more; empty while one may.
+        needed: ``usd`` and ``tokens`` of the least budget in which the call would have fitted for which none was left;
+            empty while one may leave.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Till:
         progress: Progress,
     ) -> None:
         self.exhausted = ""
+        self.needed: dict[str, float] = {}
         self._given = given
         self._prices = {**known, **given}
         self.ledger = ledger
@@ -197,6 +200,7 @@ class Till:
             parts.append(
                 f"{self._tokens:,} of {self._budget.tokens:,} tokens, and the next call could take {hold.tokens:,}"
             )
+        self.needed = {"usd": self._usd + hold.usd, "tokens": self._tokens + hold.tokens}
         self.exhausted = f"the budget is spent: {'; '.join(parts)}"
         self._wake()
 

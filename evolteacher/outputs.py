@@ -14,7 +14,7 @@ from evolteacher.certifying import certificate_of
 from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.decontamination import certificate as certificates
 from evolteacher.decontamination.certificate import Certificate
-from evolteacher.errors import MissingExtra
+from evolteacher.errors import MissingExtra, UsageError
 from evolteacher.history import records, summarise
 from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
@@ -41,6 +41,32 @@ EXPORTS = ("evol", "rounds", "jsonl", "chat", "parquet")
 LOCKED_RECIPE = "recipe.lock.yaml"
 PREPARED_OPERATORS = "prepared.yaml"
 CARD = "README.md"
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder without a run that holds files which a run would replace, such as a project's own README.md.
+
+    Raises:
+        UsageError: with the names of those files.
+    """
+    names = [CARD, LOCKED_RECIPE, PREPARED_OPERATORS, certificates.FILE, *(file for _, file in FILES.values())]
+    there = [name for name in names if (folder / name).exists()]
+    there += sorted(path.name for path in folder.glob("round-*.json"))
+    if there:
+        raise UsageError(
+            f"{folder}: {', '.join(there)}: a run would replace {'it' if len(there) == 1 else 'them'}, and there is no "
+            "run in this folder; choose another with --out"
+        )
+
+
+def begin_anew(store: Store) -> None:
+    """Empty a run for which nothing was ever asked, such as a first try with a misspelt model or a missing key.
+
+    Nothing that cost anything is in it, so the mended recipe, or a mended file of seeds, may take its folder.
+    """
+    store.begin_anew()
+    for path in store.path.parent.glob("round-*.json"):  # the mended recipe may have fewer rounds
+        path.unlink()
 
 
 def exports(recipe: Recipe, note: Callable[[str], None]) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from evolteacher.intake import take_in
 from evolteacher.ledger import Ledger
 from evolteacher.lock import locked
 from evolteacher.messages import ROLES
-from evolteacher.outputs import exports, lock_recipe, write_outputs
+from evolteacher.outputs import begin_anew, check_free, exports, lock_recipe, write_outputs
 from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
 from evolteacher.provenance import note_plugins
@@ -62,6 +62,8 @@ class RunResult:
         results: that this process worked out without an LLM.
         results_replayed: results that the folder held.
         results_forked: results that the forked run held.
+        needed: ``usd`` and ``tokens`` of the least budget in which the next call would have fitted; empty when the
+            budget did not stop the run.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class RunResult:
     results: int = 0
     results_replayed: int = 0
     results_forked: int = 0
+    needed: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def records(self) -> int:
@@ -149,6 +152,7 @@ class Run:
         self.progress = progress
         self.note = note
         self._budget = ""
+        self._needed: Mapping[str, float] = {}
 
     async def go(self, fork: Path | None) -> RunResult:
         """Open everything, run the engine, write what has settled, close everything."""
@@ -158,9 +162,13 @@ class Run:
         formats = exports(self.recipe, (lambda line: None) if begun else self.note)
         with ExitStack() as stack:
             forked = self._fork(fork, stack)
+            if not begun:
+                check_free(self.folder)
             make_folder(self.folder)
             stack.enter_context(locked(self.folder))
             store = stack.enter_context(Store(self.folder / DATABASE, full_sync=self.recipe.synchronous == "full"))
+            if begun and not store.was_asked():
+                begin_anew(store)
             check_experiment(store, self.recipe)
             stack.enter_context(Heartbeat(store.path, self.progress))
             report = take_in(store, self.recipe, self.catalog)
@@ -230,7 +238,7 @@ class Run:
             try:
                 await engine.run()
             finally:
-                self._budget = till.exhausted
+                self._budget, self._needed = till.exhausted, till.needed
             for answerer in answerers.values():
                 answerer.finish()
 
@@ -253,7 +261,7 @@ class Run:
         return RunResult(
             self.folder, summary, pending, reason, progress.calls, progress.replayed, progress.forked,
             progress.completion_tokens, progress.seconds, progress.cost, self._budget,
-            progress.results, progress.results_replayed, progress.results_forked,
+            progress.results, progress.results_replayed, progress.results_forked, self._needed,
         )  # fmt: skip
 
     def _settled(self, event: EvolutionSettled) -> None:
@@ -296,11 +304,13 @@ def drop_rows(store: Store, recipe: Recipe, progress: Progress) -> None:
 def check_experiment(store: Store, recipe: Recipe) -> None:
     """Stop where the folder holds another experiment, and list what differs.
 
+    A folder for which nothing was ever asked takes any: see :func:`~evolteacher.outputs.begin_anew`.
+
     Raises:
         UsageError: with a line for each difference.
     """
     stored = store.meta("experiment")
-    if stored is None:
+    if stored is None or not store.was_asked():
         return
     different = list(differences(stored, json.loads(json.dumps(recipe.experiment()))))
     if different:

@@ -238,6 +238,19 @@ class Store(Database):
         rows = self._db.execute(SELECT_RESULTS, (lineage,))
         return {(round, step, fingerprint): text for round, step, fingerprint, text in rows}
 
+    def was_asked(self) -> bool:
+        """Return whether the folder holds anything that was bought, may yet be billed, or was worked out."""
+        tables = ("replies", "charges", "batches", "results")
+        return any(self._db.execute(f"SELECT EXISTS (SELECT 1 FROM {table})").fetchone()[0] for table in tables)
+
+    def begin_anew(self) -> None:
+        """Forget seeds, experiment and all that is derived from them; only for a store that was never asked."""
+        assert not self.was_asked()
+        with self.transaction():
+            for table in ("seeds", "seed_terms", "steps", "lineages", "drops"):
+                self._db.execute(f"DELETE FROM {table}")
+            self._db.execute("DELETE FROM meta WHERE key != 'schema'")
+
     def reply_count(self) -> int:
         """Return how many calls the folder holds an outcome of."""
         return int(self._db.execute("SELECT count(*) FROM replies").fetchone()[0])

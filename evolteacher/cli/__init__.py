@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import warnings
 
     args = list(sys.argv[1:] if argv is None else argv)
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # no text may fail for a terminal's encoding
             stream.reconfigure(errors="backslashreplace")
@@ -91,6 +92,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         except Exception as error:
             return _report(error)
     return code
+
+
+def _open_standard_streams() -> None:
+    """Put nothing in the place of the standard streams that are closed, as under some schedulers and after ``>&-``.
+
+    Python has None for them, which nothing can write to; and their numbers would go to the next files that are opened.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))
 
 
 def commands() -> dict[str, tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,8 +57,12 @@ def rejudge(
     resume = command_line("rejudge", str(run), "--complete")
     _show(done, resume)
     if complete and done.pending:
-        more = [word for change in larger(done.recipe) for word in ("--set", change)]
-        carry_out(done.recipe, run, catalog, resume, command_line("rejudge", str(run), "--complete", *more))
+
+        def with_more(needed: Mapping[str, float]) -> str:
+            more = [word for change in larger(done.recipe, needed) for word in ("--set", change)]
+            return command_line("rejudge", str(run), "--complete", *more)
+
+        carry_out(done.recipe, run, catalog, resume, with_more)
 
 
 def as_plain(done: Rejudged) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -61,7 +61,10 @@ def run(
     loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
     folder = out if out is not None else Path("runs") / loaded.name
     kept = [change for change in changes or [] if not change.startswith("budget")]
-    with_more = resume_command(recipe, out, limit, [*kept, *larger(loaded)], backend, fork)
+
+    def with_more(needed: Mapping[str, float]) -> str:
+        return resume_command(recipe, out, limit, [*kept, *larger(loaded, needed)], backend, fork)
+
     if loaded.train is None:
         carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         return
@@ -81,7 +84,7 @@ def carry_out(
     folder: Path,
     catalog: Catalog,
     resume: str,
-    with_more: str,
+    with_more: Callable[[Mapping[str, float]], str],
     fork: Path | None = None,
     telling: Telling = ALOUD,
 ) -> RunResult:
@@ -92,7 +95,7 @@ def carry_out(
         folder: the run folder.
         catalog: what is installed.
         resume: the command that goes on where it stopped.
-        with_more: the same with a larger budget.
+        with_more: returns the same with a larger budget, given the least that is needed.
         fork: another run whose replies are reused.
         telling: how much of it is told.
     """
@@ -115,7 +118,7 @@ def carry_out(
     if not telling.quiet:
         show_result(result, loaded, display.pace.tokens_per_second)
     if result.budget:
-        _budget(result, with_more)
+        _budget(result, with_more(result.needed))
     if result.pending:
         _pending(result, resume)
     return result
@@ -168,15 +171,26 @@ def _pending(result: RunResult, resume: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def larger(recipe: Recipe) -> list[str]:
-    """Return changes that double a recipe's budget."""
+def larger(recipe: Recipe, needed: Mapping[str, float]) -> list[str]:
+    """Return changes that double a recipe's budget, as often as it takes until the next call fits.
+
+    Args:
+        recipe: with the budget that is spent.
+        needed: ``usd`` and ``tokens`` of the least budget in which the next call fits.
+    """
     given = recipe.budget.model_dump(exclude_none=True) if recipe.budget is not None else {}
-    return [f"budget.{name}={2 * most:.12g}" for name, most in given.items()]
+    changes = []
+    for name, most in given.items():
+        more = 2 * most
+        while more < needed.get(name, 0):
+            more *= 2
+        changes.append(f"budget.{name}={more:.12g}")
+    return changes
 
 
 def _budget(result: RunResult, resume: str) -> NoReturn:
     complain("error", f"{count(result.pending, 'lineage')} not finished: {result.budget}")
-    note(f"What was answered is stored. Go on with a larger budget, such as twice this one:\n  {resume}")
+    note(f"What was answered is stored. Go on with a larger budget, such as this one:\n  {resume}")
     raise typer.Exit(BudgetExceeded.exit_code)
 
 

@@ -61,7 +61,7 @@ def test_what_is_pending_is_counted_and_complete_asks_for_it(cli, done, folder):
 def test_complete_stops_at_the_budget_with_the_command_that_goes_on(cli, done, folder):
     assert cli("run", "recipe.yaml", "--set", TIGHT, "--out", "tight").code == 0
     stopped = cli("rejudge", "tight", "--recipe", "recipe.yaml", "--set", "budget.tokens=10", "--complete")
-    stopped.refused(3, "not finished: the budget is spent", "rejudge tight --complete --set budget.tokens=20")
+    stopped.refused(3, "not finished: the budget is spent", "rejudge tight --complete --set budget.tokens=10240")
     assert cli("rejudge", "tight", "--complete", "--set", "budget.tokens=900000").code == 0
 
 

@@ -121,6 +121,56 @@ def test_a_plan_tells_dollars_and_whether_the_budget_covers_them(cli, folder):
     )
 
 
+def test_the_command_that_is_printed_has_a_budget_in_which_the_next_call_fits(cli, folder):
+    (folder / "recipe.yaml").write_text(RECIPE + "sampling: {max_tokens: 5000}\n")
+    result = cli("run", "recipe.yaml", "--set", "budget.tokens=300")
+    result.refused(3, "0 of 300 tokens")
+    *_, change = resume_of(result.err)
+    assert int(change.removeprefix("budget.tokens=")) > 5000
+    assert "16 asked" in cli("run", "recipe.yaml", "--set", change).out
+
+
+def test_a_spent_budget_in_dollars_names_one_that_takes_the_next_call(cli, folder):
+    text = RECIPE + "sampling: {max_tokens: 5000}\nprices: {evolve: {input: 1, output: 100}}\n"
+    (folder / "recipe.yaml").write_text(text)
+    result = cli("run", "recipe.yaml", "--set", "budget.usd=0.01")
+    result.refused(3, "the next call could cost $0.5")
+    *_, change = resume_of(result.err)
+    assert float(change.removeprefix("budget.usd=")) > 0.5
+    assert "0 asked" not in cli("run", "recipe.yaml", "--set", change).out
+
+
+def test_a_first_try_for_which_nothing_was_asked_binds_its_folder_to_nothing(cli, folder):
+    asks = "{scripted: {rules: [{error: no-such-model, reply: no such model}]}}"
+    cli("run", "recipe.yaml", "--set", "rounds=3", "--set", f"backends.evolve={asks}").refused(1, "no such model")
+    assert (folder / "runs/small/round-3.json").exists()
+    write_seeds(folder / "seeds.jsonl", TASKS[1:])
+    assert cli("plan", "recipe.yaml").code == 0
+    assert "12 asked" in cli("run", "recipe.yaml").out
+    assert not (folder / "runs/small/round-3.json").exists()
+    assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 9
+    cli("run", "recipe.yaml", "--set", "rounds=3").refused(2, "another experiment")
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_stop_no_run(folder, closed):
+    done = subprocess.run(["sh", "-c", f'exec "$0" run recipe.yaml {closed}', SCRIPT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "error" not in done.stderr
+    assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 12
+
+
+@pytest.mark.parametrize("name", ["README.md", "dataset.json", "round-0.json", "recipe.lock.yaml"])
+def test_a_new_run_replaces_no_file_of_somebody_elses(cli, folder, name):
+    (folder / name).write_text("precious")
+    cli("run", "recipe.yaml", "--out", ".").refused(2, f".: {name}: a run would replace it", "--out")
+    assert (folder / name).read_text() == "precious"
+    assert not (folder / "run.db").exists()
+    (folder / name).unlink()
+    assert cli("run", "recipe.yaml", "--out", ".").code == 0
+    assert cli("run", "recipe.yaml", "--out", ".").code == 0
+
+
 def test_a_fatal_error_says_how_to_go_on(cli, folder):
     (folder / "recipe.yaml").write_text(
         RECIPE.replace("scripted}", "{scripted: {rules: [{round: 2, error: not-authorised, reply: bad key}]}}}")
