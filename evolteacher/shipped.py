@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from evolteacher.catalog import Catalog
 from evolteacher.errors import RecipeError, did_you_mean
+
+if TYPE_CHECKING:
+    from evolteacher.catalog import Catalog
 
 
 def shipped_folder() -> Path:

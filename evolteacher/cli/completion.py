@@ -26,7 +26,7 @@ from evolteacher.installed import declared_commands, of_others
 INSTRUCTION = "_EVOLTEACHER_COMPLETE"
 """The variable by which a shell's script asks, such as ``complete_bash``."""
 
-MOST_SECONDS = 5.0
+MOST_SECONDS = 10.0
 """After which a shell gets no candidates: a plugin that hangs, or a folder on a disk that does not answer."""
 
 NEVER_IMPORTED = (

@@ -9,13 +9,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 import typer
 
-from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
 from evolteacher.hookspecs import hookimpl
 from evolteacher.writing import cannot_write
+
+if TYPE_CHECKING:
+    from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
 
 STANDARD_ERROR = "-"
 

@@ -9,26 +9,21 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Annotated, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 
 import typer
 
-from evolteacher.catalog import Catalog
 from evolteacher.cli import INTERRUPTED, values
-from evolteacher.cli.display import Display
-from evolteacher.cli.eventlog import Lines
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
-from evolteacher.cli.stages import follow, planned
-from evolteacher.cli.summary import dataset_place, show_result
 from evolteacher.cli.telling import ALOUD, LogJson, Quiet, Telling, Verbose, Voice
 from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
-from evolteacher.cli.train import carry_out as train
 from evolteacher.errors import BudgetExceeded, EvolteacherError, UsageError
-from evolteacher.progress import Progress
-from evolteacher.recipe import Recipe
-from evolteacher.runner import RunResult, arun
-from evolteacher.stages.clock import timed
-from evolteacher.training.job import Training
+
+if TYPE_CHECKING:  # what carries a run out is imported when one is, and not for --help or a completion
+    from evolteacher.catalog import Catalog
+    from evolteacher.cli.display import Display
+    from evolteacher.recipe import Recipe
+    from evolteacher.runner import RunResult
 
 
 def run(
@@ -55,6 +50,8 @@ def run(
     The same command goes on where it stopped: what was answered is on disk and is not asked again. Ctrl-C stops
     cleanly and prints that command.
     """
+    from evolteacher.recipe import Recipe
+
     telling = Telling.of(quiet, verbose, log_json)
     resume = resume_command(recipe, out, limit, changes or [], backend, fork)
     catalog = load_catalog()
@@ -68,6 +65,11 @@ def run(
     if loaded.train is None:
         carry_out(loaded, folder, catalog, resume, with_more, fork, telling)
         return
+    from evolteacher.cli.stages import follow, planned
+    from evolteacher.cli.train import carry_out as train
+    from evolteacher.stages.clock import timed
+    from evolteacher.training.job import Training
+
     training = Training.of_run(loaded, folder)
     training.check_extra()  # before anything is paid for
     ahead = planned(training, folder, catalog)
@@ -99,6 +101,11 @@ def carry_out(
         fork: another run whose replies are reused.
         telling: how much of it is told.
     """
+    from evolteacher.cli.display import Display
+    from evolteacher.cli.summary import dataset_place, show_result
+    from evolteacher.progress import Progress
+    from evolteacher.runner import arun
+
     progress = Progress()
     display = Display(progress, on=not telling.quiet)
     display.note(_heading(loaded, folder))
@@ -127,6 +134,8 @@ def carry_out(
 @contextmanager
 def _told(telling: Telling, catalog: Catalog, display: Display) -> Iterator[Voice]:
     """Observe the run as was asked for while the block lasts."""
+    from evolteacher.cli.eventlog import Lines
+
     with telling.begun(display.note) as voice:
         if telling.verbose:
             catalog.register(Lines(voice.detail), "verbose")

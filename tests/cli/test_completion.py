@@ -346,12 +346,17 @@ def test_the_declared_commands_are_those_that_are_brought(monkeypatch):
     assert declared_commands() == sorted(brought) and len(brought) >= 1
 
 
-def test_the_completion_imports_no_plugin_for_a_command(home, folder):
+@pytest.mark.parametrize("words", ["wat", "run\nquick"])
+def test_commands_and_recipes_are_completed_without_what_carries_them_out(home, folder, words):
     probe = (
-        "import os, sys, atexit\nfrom evolteacher.cli import main\nexit = os._exit\n"
+        "import os, sys\nfrom evolteacher.cli import main\nexit = os._exit\n"
         "os._exit = lambda code: (open('modules', 'w').write('\\n'.join(sys.modules)), exit(code))\nmain([])"
     )
-    more = {"COMP_WORDS": "evolteacher\nwat", "COMP_CWORD": "1", "_EVOLTEACHER_COMPLETE": "complete_bash"}
+    more = {
+        "COMP_WORDS": f"evolteacher\n{words}",
+        "COMP_CWORD": str(len(words.split())),
+        "_EVOLTEACHER_COMPLETE": "complete_bash",
+    }
     subprocess.run([sys.executable, "-c", probe], cwd=folder, env=environment(home, **more), check=True, timeout=60)
     loaded = set((folder / "modules").read_text().split("\n"))
     assert "typer" in loaded and not loaded & {"rich", "evolteacher.catalog", "sqlite3"}
