@@ -101,6 +101,20 @@ class TestWhole:
         folders = list((found.folder / "trainings").iterdir())
         assert not [path for folder in folders for path in folder.glob("**/*.safetensors")], "weights are given up"
 
+    def test_each_training_was_done_with_the_random_seed_that_is_said(self, whole):
+        found, _ = whole
+        losses = {part: set() for part in ("a", "b", "shuffled", "again")}
+        for one in found.figures["trainings"]:
+            folder = found.folder / "trainings" / one["name"]
+            assert json.loads((folder / "training.json").read_text())["experiment"]["seed"] == one["seed"]
+            if one["part"] in losses:
+                rows = (folder / "rows.jsonl").read_text()
+                measurement = json.loads((folder / "measured.json").read_text())
+                losses[one["part"]].add((tuple(measurement["losses"]["a"]), one["part"] != "shuffled" and rows))
+        # The same rows every time, so that only the random seed can tell one training from another.
+        assert {part: len(values) for part, values in losses.items()} == dict.fromkeys(losses, 3)
+        assert len({rows for part in ("a", "again") for _, rows in losses[part]}) == 1
+
     def test_nothing_held_out_is_in_any_training(self, whole):
         found, _ = whole
         learnt = set()
@@ -166,6 +180,25 @@ def test_where_answers_differ_each_is_better_at_its_own(cli):
     code, out, _ = cli("seeds.jsonl", "wrong.jsonl", "--out", "wrong", "--matched", "samples", "--no-controls")
     assert code == 0 and "each has the lower loss on held-out rows of its own kind. So neither teaches more" in out
     assert not figures("wrong")["trusted"]
+
+
+def test_matched_by_tokens_both_sides_learn_as_many(cli):
+    words = ["seeds.jsonl", "evolved.jsonl", "--seeds", "2", "--matched", "tokens", "--no-controls", "--out", "tokens"]
+    code, out, err = cli(*words)
+    assert code == 0 and "At the same number of tokens" in out and "same number of rows" not in out, err
+    found, page = figures("tokens"), Path("tokens/compare.md").read_text()
+    (comparison,) = found["comparisons"]
+    trained = {one["name"]: one for one in found["trainings"]}
+    assert comparison["matched"] == "tokens" and len(trained) == 4 and "| tokens | held-out rows of A |" in page
+    for number, (a, b) in enumerate(zip(comparison["drawn"]["a"], comparison["drawn"]["b"], strict=True), 1):
+        rows = Path(f"tokens/trainings/{next(name for name in trained if name.startswith(f'b-{number}-'))}/rows.jsonl")
+        longest = max(len(json.loads(line)["instruction"]) for line in rows.read_text().splitlines()) + 10
+        assert 0 <= a["tokens"] - b["tokens"] < longest and a["rows"] > b["rows"] > 15
+        for side, drawn in (("a", a), ("b", b)):
+            (one,) = (one for name, one in trained.items() if name.startswith(f"{side}-{number}-"))
+            assert (one["rows"], one["tokens"]) == (drawn["rows"], drawn["tokens"]) and one["steps"] > 0
+            assert f"| {one['name']} | {one['seed']} | {one['rows']} | {one['tokens']:,} | {one['steps']} |" in page
+    assert "matched by tokens: A 32 rows of 448 tokens, B " in err
 
 
 class TestGoingOn:
