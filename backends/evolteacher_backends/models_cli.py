@@ -89,6 +89,7 @@ def checkpoint(
     file = found if isinstance(found, Path) else fetch_model(found)
     if not file.is_file():
         raise UsageError(f"{file}: there is no such file")
+    typer.echo("making a checkpoint of it, which takes a minute", err=True)
     make_checkpoint(file, out)
     typer.echo(out)
 
