@@ -124,6 +124,7 @@ def _dispatch(args: list[str]) -> int:
         print(f"evolteacher {__version__}")
         return 0
     target, _ = commands().get(first) or _plugin_command(first)
+    _check_out(args)
     command = as_command(first, resolve(target))
     try:
         code = command.main(args=args[1:], prog_name=f"evolteacher {first}", standalone_mode=False)
@@ -132,6 +133,20 @@ def _dispatch(args: list[str]) -> int:
             raise _ended_by_a_plugin(error) from error
         raise
     return code if isinstance(code, int) else 0
+
+
+def _check_out(args: list[str]) -> None:
+    """Refuse an empty ``--out``, which would be the working directory: it comes of a shell's variable that is not set.
+
+    Raises:
+        UsageError: it is there.
+    """
+    from itertools import pairwise
+
+    if "--out=" in args or ("--out", "") in pairwise(args):
+        from evolteacher.errors import UsageError
+
+        raise UsageError("--out: the name is empty; write a name, or . for this folder")
 
 
 def _ended_by_a_plugin(error: SystemExit) -> Exception:
