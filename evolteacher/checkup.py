@@ -273,6 +273,8 @@ def _mend_hook(problem: str) -> str:
         return 'give it the name by which recipes call it: `class Mine(et.Operator, name="mine")`'
     if "returned two classes" in problem:
         return "give each class a name of its own"
+    if "are declared in the hookimpl" in problem:
+        return "give the function the arguments that the hook has, or fewer of them; docs/plugins.md has a table of all"
     if "is async" in problem:
         return "write `def` in place of `async def`"
     return "mend what the function returns; docs/plugins.md has a table of all hooks"

@@ -26,7 +26,7 @@ from evolteacher.catalog import Catalog
 from evolteacher.errors import SeedError, UsageError, did_you_mean
 from evolteacher.record import SEED_OPERATOR, Record, text_id
 from evolteacher.seeds import Row
-from evolteacher.shapes import Example, Format, Shape, to_shape
+from evolteacher.shapes import RESPONSE_FIELDS, Example, Format, Shape, to_shape
 from evolteacher.sources import OnBadRow, SeedReport, counted, no_rows, read_examples, reader_for
 from evolteacher.writing import output, write_lines, write_list, write_parquet
 
@@ -191,7 +191,11 @@ def convert(
         if not answered + report.unanswered:
             no_rows(source, report.read)
         if not answered and not keep_unanswered:
-            raise SeedError(f"{source}: not one of its rows has a response (keep_unanswered writes them all the same)")
+            raise SeedError(
+                f"{source}: not one of its rows has a response: none has a text under {', '.join(RESPONSE_FIELDS)}. "
+                "Name the response's column (response, --response), or write rows without (keep_unanswered, "
+                "--keep-unanswered)"
+            )
 
     report.written = write_rows(rows(), out, kind)
     return report

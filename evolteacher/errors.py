@@ -242,5 +242,5 @@ def plugin_fault(what: str, error: Exception) -> PluginError:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return PluginError(
         f"{what} raised {type(error).__name__}: {error} ({Path(frame.filename).name}:{frame.lineno}). This is a fault "
-        "in the plugin; everything answered so far is stored, and the same command goes on once it is mended"
+        "in the plugin: mend it, or tell its author; a run keeps what was answered, and goes on afterwards"
     )

@@ -230,7 +230,8 @@ def _sound(reply: Reply, key: str) -> Reply:
         PluginError: a field has not the type that :class:`~evolteacher.messages.Reply` promises.
     """
     if not isinstance(reply, Reply):
-        raise PluginError(f"backend '{key}' returned no Reply: {type(reply).__name__}")
+        found = type(reply).__name__
+        raise PluginError(f"backend '{key}' returned no Reply: {found}; complete() has to return an evolteacher.Reply")
     usage = reply.usage
     promised = {
         "text": isinstance(reply.text, str),

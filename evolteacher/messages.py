@@ -39,10 +39,14 @@ def as_messages(prompt: Prompt) -> tuple[Message, ...]:
     """Turn a prompt into messages; a plain text becomes one user message.
 
     Raises:
-        TypeError: it is neither a text nor messages, or there is none.
+        TypeError: it is neither a text nor messages, or there is nothing in it to answer.
     """
     if isinstance(prompt, str):
+        if not prompt.strip():
+            raise TypeError("the prompt is empty: a text that asks for something is needed")
         return (Message("user", prompt),)
+    if prompt is None:
+        raise TypeError("a text or a list of evolteacher.Message is needed, not None: is a `return` missing?")
     messages = tuple(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | Mapping) else ()
     if not messages or not all(
         isinstance(m, Message) and isinstance(m.role, str) and isinstance(m.content, str) for m in messages

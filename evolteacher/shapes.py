@@ -169,6 +169,9 @@ def _prompts(row: Any) -> Example:
     fields = _fields(row)
     name = next((name for name in PROMPT_FIELDS if fields.get(name) is not None), None)
     if name is None:
+        empty = next((name for name in ("instruction", *PROMPT_FIELDS) if name in fields), None)
+        if empty is not None:
+            raise SeedError(f"{empty}: a text is needed, found null")
         raise SeedError(
             f"no field is known to hold the instruction (there is: {_names(fields)}). "
             "Name it with `instruction`, and the answer's with `response`"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,5 +49,14 @@ def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
         raise RecipeError(f"{recipe}: this is a folder, and a recipe is a YAML file or a name")
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         hint = f" A recipe called '{path.stem}' ships: leave out folder and ending." if path.stem in names else ""
+        near = difflib.get_close_matches(path.name, _recipe_files(path.parent), n=1)
+        if near and not hint:
+            hint = f" Did you mean '{path.with_name(near[0])}'?"
         raise RecipeError(f"{recipe}: there is no such file.{hint}")
     raise RecipeError(f"no recipe is called '{recipe}', and there is no such file.{did_you_mean(str(recipe), names)}")
+
+
+def _recipe_files(folder: Path) -> list[str]:
+    with suppress(OSError, ValueError):
+        return sorted(name for name in os.listdir(folder) if name.endswith((".yaml", ".yml")))
+    return []

@@ -140,18 +140,22 @@ def read_examples(
     """
     read = shapes.reader(format, instruction=instruction, response=response)
     with closing(_rows(reader, source)) as rows:
+        before = ""
         for row in rows:
             report.rows += 1
+            where = row.where if row.where != before else f"{row.where}, row {report.rows:,}"  # many rows in one line
+            before = row.where
             try:
                 if row.error:
                     raise SeedError(row.error)
                 example = read(row.data)
             except SeedError as error:
                 report.bad += 1
-                message = f"{row.where}: {error}"
+                message = f"{where}: {error}"
                 if on_bad_row == "fail":
                     raise SeedError(
-                        f"{message}. Mend the row, or leave bad rows out (on_bad_row: skip, or --skip-bad-rows)"
+                        f"{message}. Mend the row, or leave bad rows out (on_bad_row: skip; on the command "
+                        "line no --strict, or --skip-bad-rows)"
                     ) from None
                 if len(report.messages) < MESSAGES_KEPT:
                     report.messages.append(message)

@@ -76,6 +76,8 @@ def _trial(component: Component, what: str, specimen: object, trial: Trial) -> I
                 "a text is data: join it to the prompt by an f-string or +, never by format() or %; expect any text, "
                 "and any answer, also an empty one"
             )
+            if "is a `return` missing?" in said:
+                mend = "return the prompt: prompt() gave None"
             yield "error", Fault(f"with {what} it raised {said}", mend, trial.error)
         return
     if isinstance(component, Operator) and not isinstance(trial.result, str):

@@ -152,7 +152,8 @@ WRONG_ASKS = {
     "unexpected keyword argument 'temprature'": lambda ask: ask("x", temprature=1),
     "temperature must be a number from 0 to 10, not 'hot'": lambda ask: ask("x", temperature="hot"),
     "stop must be a tuple of texts, not 'end'": lambda ask: ask("x", stop="end"),
-    "a text or a list of evolteacher.Message is needed, not NoneType": lambda ask: ask(None),
+    "a text or a list of evolteacher.Message is needed, not None: is a `return` missing?": lambda ask: ask(None),
+    "the prompt is empty": lambda ask: ask(" \n"),
     "is needed, not list of dict": lambda ask: ask([{"role": "user", "content": "x"}]),
     "a key is a text in Unicode, not 3": lambda ask: ask("x", key=3),
 }

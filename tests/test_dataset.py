@@ -217,10 +217,21 @@ def test_convert_reports_what_it_left_out(tmp_path, catalog):
     nothing_else_in(tmp_path, "s.jsonl", "d.json")
 
 
+def test_bad_rows_that_share_a_line_are_told_apart_by_their_number(tmp_path, catalog):
+    rows = [{"instruction": "a", "output": "A"}, {"instruction": None}, {"question": None}, {"instruction": ""}]
+    (tmp_path / "s.json").write_text(json.dumps(rows))
+    report = convert(tmp_path / "s.json", tmp_path / "d.json", "evol", catalog=catalog)
+    assert report.lines()[-3:] == [
+        "  s.json:1, row 2: instruction: a text is needed, found null",
+        "  s.json:1, row 3: question: a text is needed, found null",
+        "  s.json:1, row 4: the instruction is empty",
+    ]
+
+
 def test_convert_can_keep_rows_without_a_response(tmp_path, catalog):
     source = tmp_path / "s.txt"
     source.write_text("a\nb\n")
-    with pytest.raises(SeedError, match="not one of its rows has a response"):
+    with pytest.raises(SeedError, match=r"not one of its rows has a response: .*--response.*--keep-unanswered"):
         convert(source, tmp_path / "d.json", "evol", catalog=catalog)
     nothing_else_in(tmp_path, "s.txt")
     for format in DATASET_FORMATS:

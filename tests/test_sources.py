@@ -119,7 +119,7 @@ def test_fail_stops_at_the_first_bad_row():
     report = SeedReport()
     seeds = read_seeds(Rows(data=("a", {"x": 1}, "b", "")), "rows:x", on_bad_row="fail", report=report)
     assert next(seeds).instruction.text == "a"
-    with pytest.raises(SeedError, match=r"rows:x:2: no field .* \(on_bad_row: skip, or --skip-bad-rows\)"):
+    with pytest.raises(SeedError, match=r"rows:x:2: no field .* \(on_bad_row: skip; .* --strict, or --skip-bad-rows\)"):
         next(seeds)
     assert report.bad == 1
 

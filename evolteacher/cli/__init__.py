@@ -124,10 +124,42 @@ def _dispatch(args: list[str]) -> int:
         print(f"evolteacher {__version__}")
         return 0
     target, _ = commands().get(first) or _plugin_command(first)
-    code = as_command(first, resolve(target)).main(
-        args=args[1:], prog_name=f"evolteacher {first}", standalone_mode=False
-    )
+    _check_out(args)
+    command = as_command(first, resolve(target))
+    try:
+        code = command.main(args=args[1:], prog_name=f"evolteacher {first}", standalone_mode=False)
+    except SystemExit as error:
+        if first in commands() and not isinstance(error.__context__, BrokenPipeError):  # a plugin's command may exit
+            raise _ended_by_a_plugin(error) from error
+        raise
     return code if isinstance(code, int) else 0
+
+
+def _check_out(args: list[str]) -> None:
+    """Refuse an empty ``--out``, which would be the working directory: it comes of a shell's variable that is not set.
+
+    Raises:
+        UsageError: it is there.
+    """
+    from itertools import pairwise
+
+    if "--out=" in args or ("--out", "") in pairwise(args):
+        from evolteacher.errors import UsageError
+
+        raise UsageError("--out: the name is empty; write a name, or . for this folder")
+
+
+def _ended_by_a_plugin(error: SystemExit) -> Exception:
+    """Return what to say of a ``sys.exit()`` within a command of our own, none of which calls it."""
+    import traceback
+
+    from evolteacher.errors import PluginError
+
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return PluginError(
+        f"sys.exit({error.code!r}) was called in {frame.filename}:{frame.lineno}, and no plugin may end the process: "
+        "mend it, or tell its author; a run keeps what was answered, and goes on afterwards"
+    )
 
 
 def _plugin_command(name: str) -> tuple[str, str]:

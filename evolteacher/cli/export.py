@@ -61,6 +61,8 @@ def export(
         summary = summarise(store)
         if summary.pending:
             complain("warning", f"{count(summary.pending, 'lineage')} not finished; what has settled is written")
+        if round is not None and round > (last := _rounds_at_most(store)):
+            raise UsageError(f"--round {round}: {run} has rounds 0 to {last}")
         if format == ROUNDS:
             rounds = range(max(summary.kept, default=0) + 1) if round is None else [round]
             _rounds(store, out if out is not None else run, rounds)
@@ -72,6 +74,11 @@ def export(
         note(f"licences and terms are left out, for which {format} has no place ({' and '.join(WITH_RIGHTS)} have)")
     if str(target) != "-":
         note(f"{count(rows, 'row')} written to {target}")
+
+
+def _rounds_at_most(store: Store) -> int:
+    rounds = store.meta("recipe")["rounds"]
+    return int(rounds["max"] if isinstance(rounds, dict) else rounds)
 
 
 def _file(format: str, round: int | None) -> str:

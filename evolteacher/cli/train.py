@@ -17,6 +17,7 @@ from evolteacher.cli.options import Changes, RecipeName
 from evolteacher.cli.stages import follow, planned
 from evolteacher.cli.telling import ALOUD, LogJson, Quiet, Telling, Verbose, Voice
 from evolteacher.cli.terminal import command_line, count, duration, load_catalog, note, plain
+from evolteacher.errors import UsageError
 from evolteacher.stages.clock import Spent, timed
 from evolteacher.training.job import STAGE, Training
 from evolteacher.training.trainer import TrainResult
@@ -59,6 +60,8 @@ def train(
     catalog = load_catalog()
     training = Training.load(recipe, set=changes or [], catalog=catalog)
     training.check_extra()
+    if processes is not None and launch is None:
+        raise UsageError("--processes goes with --launch, which starts them: --launch ddp, for one")
     if launch is not None:
         from evolteacher.training.launching import launch_command
 

@@ -21,6 +21,13 @@ def test_export_makes_any_format(cli, folder, run, format):
     assert (folder / "out.file").stat().st_size > 100
 
 
+def test_export_of_a_round_that_the_run_does_not_have_is_refused(cli, folder, run):
+    for format in ("evol", "rounds"):
+        refused = cli("export", "runs/small", "--format", format, "--round", "7", "--out", "out.file")
+        refused.refused(2, "--round 7", "runs/small has rounds 0 to 2")
+    assert not (folder / "out.file").exists()
+
+
 def test_export_makes_the_runs_own_files_again(cli, folder, run):
     for name, format in {"dataset.json": "evol", "dataset.jsonl": "jsonl", "dataset.chat.jsonl": "chat"}.items():
         path = folder / "runs/small" / name

@@ -191,6 +191,18 @@ FAULTS = {
         "register_operater() is no hook: it is not marked as one, and the hook is called register_operators()",
         "write @et.hookimpl above `def register_operators(…)`",
     ),
+    "hook-with-other-arguments": (
+        GOOD + "\n\n@et.hookimpl\ndef round_finished(run, round):\n    pass\n",
+        None,
+        "are declared in the hookimpl but can not be found in the hookspec",
+        "give the function the arguments that the hook has",
+    ),
+    "no-return": (
+        GOOD.replace("        return ", "        parent.text or "),
+        None,
+        "not None: is a `return` missing?",
+        "return the prompt: prompt() gave None",
+    ),
     "instances": (
         GOOD.replace("[Mine]", "[Mine()]"),
         None,

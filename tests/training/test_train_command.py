@@ -176,6 +176,12 @@ def test_what_trains_must_be_installed_before_anything_is_paid_for(place, monkey
     assert not (place / "runs").exists()
 
 
+def test_processes_without_launch_are_refused_and_not_left_out(place, capsys):
+    assert main(["train", "tiny.yaml", "--processes", "2"]) == 2
+    assert "--processes goes with --launch" in capsys.readouterr().err
+    assert not (place / "runs").exists()
+
+
 def test_several_processes_are_started_by_accelerate_with_what_ships(tmp_path):
     command = launch_command("fsdp", 4, ["train", "x.yaml", "--out", "o"])
     assert command[1:3] == ["-m", "accelerate.commands.launch"] and command[-6:] == [
