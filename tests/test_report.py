@@ -7,26 +7,13 @@ import re
 
 import pytest
 from experiment import write_seeds
-from reporting import HOSTILE, Scripts, carry_out, look, needs_browser, report
+from reporting import HOSTILE, Scripts, carry_out, certificate, look, needs_browser, report
 
 from evolteacher.errors import RunError, UsageError
 from evolteacher.report.chunks import BYTES_EACH, CHUNK, Sample
 from evolteacher.report.page import FILE, write_report
 from evolteacher.report.shown import visible
 from evolteacher.store import Store
-
-
-def certificate(text):
-    """Return one in the form that a run writes, the text in each of its places."""
-    keys = ("row", "place", "benchmark", "problem", "part", "reason", "row_text", "problem_text")
-    return {
-        "benchmarks": [{"name": text, "problems": 164, "hash": text}],
-        "checks": {text: {text: [text]}},
-        "rows_checked": 31,
-        "rows_found": 1,
-        "rows_removed": 1,
-        "pairs": [dict.fromkeys(keys, text)] * 60,
-    }
 
 
 @pytest.fixture(scope="module")

@@ -7,22 +7,30 @@ from html import unescape
 
 import pytest
 from experiment import write_seeds
-from reporting import HOSTILE, Scripts, carry_out, look, needs_browser, report
+from reporting import (
+    FAILED,
+    HOSTILE,
+    LATE,
+    PASSED,
+    SIDE,
+    Scripts,
+    carry_out,
+    comparison,
+    evaluation,
+    look,
+    needs_browser,
+    ones,
+    report,
+    training,
+)
 
-from evolteacher.benchmark import Problem, digest
 from evolteacher.cli import main
 from evolteacher.errors import UsageError
-from evolteacher.evaluation.programs import Sample
-from evolteacher.evaluation.score import Evaluation, Scored
 from evolteacher.report.files import Besides
 from evolteacher.report.measured import ANSWER, FAILURES, PROBLEMS
 from evolteacher.report.page import FILE
 from evolteacher.sandbox import CheckResult
 from evolteacher.stages.measuring import Measurement, differences
-
-PASSED = CheckResult("passed", "suite")
-FAILED = CheckResult("raised", "suite", "AssertionError", "", 3)
-LATE = CheckResult("timeout", "suite", message="3 seconds")
 
 
 @pytest.fixture
@@ -30,25 +38,6 @@ def run_folder(tmp_path):
     write_seeds(tmp_path, 3)
     rows = [json.loads(line) for line in (tmp_path / "seeds.jsonl").read_text().splitlines()]
     return carry_out(tmp_path, rows)
-
-
-def evaluation(folder, outcomes, *, ks=(1,), reply="def f(): ...", names="Made/", model="small", ending="stop"):
-    """Write an evaluation as the stage does: of each problem, what came of each of its samples."""
-    problems = [Problem(f"{names}{number}", "p", "f", tests="t") for number in range(len(outcomes))]
-    scored = tuple(
-        Scored(Sample(problem, number, reply, reply, ending), result)
-        for problem, results in zip(problems, outcomes, strict=True)
-        for number, result in enumerate(results)
-    )
-    about = {"model": {"scripted": {"model": model}}, "benchmark": {"made": {}}, "digest": digest(problems)}
-    found = Evaluation({**about, "sampling": {"temperature": 0.0, "max_tokens": 99}}, scored, len(problems))
-    folder.mkdir(parents=True, exist_ok=True)
-    found.write(folder, ks)
-    return found
-
-
-def ones(*passed):
-    return [[PASSED if each else FAILED] for each in passed]
 
 
 def section(page, id):
@@ -242,16 +231,6 @@ def test_tasks_of_lm_eval_are_a_table(run_folder, tmp_path):
         assert f"broken{number}/lm-eval.json: not what evolteacher writes: results" in part
 
 
-def training(folder, **changes):
-    folder.mkdir(parents=True)
-    results = {"rows": 14, "held_out": 8, "dropped": 2, "steps": 4, "tokens": 3280, "first_loss": 0.92, "loss": 0.79}
-    results |= {"first_eval_loss": 1.39, "eval_loss": 1.28, "peak_bytes": 5_030_000_000}
-    experiment = {"seed": 1, "train": {"model": str(folder / "a-model"), "method": "lora"}}
-    state = {"experiment": experiment, "finished": True, "results": results, "seconds": 93.86, **changes}
-    (folder / "training.json").write_text(json.dumps(state))
-    (folder / "metrics.jsonl").write_text('{"step": 1, "loss": 2.5}\n{"step": 2, "loss": 1.5}\n')
-
-
 def test_trainings_here_and_elsewhere_are_shown_with_their_figures(run_folder, tmp_path):
     training(run_folder / "train")
     training(tmp_path / "away", finished=False, results={}, seconds=4000)
@@ -382,30 +361,6 @@ def test_a_hostile_licence_is_text(tmp_path):
     assert not re.search("[\x00-\x08\x0b-\x1f\u202a-\u202e\u2066-\u2069]", part)
     assert "⟨U+202E⟩" in part
     assert len(part) < 20_000
-
-
-SIDE = {"learnt": {"rows": 9, "lineages": 8}, "held_out": {"rows": 3, "lineages": 2}}
-
-
-def comparison(folder, **changes):
-    """Write what a comparison writes, as far as a report reads it."""
-    apart = {"a": 0.5, "b": 0.75, "difference": {"mean": 0.25, "low": -0.125, "high": 0.5}}
-    figures = {
-        "a": {"source": "/there/one.jsonl", **SIDE},
-        "b": {"source": "two.jsonl", **SIDE},
-        "model": "/there/small",
-        "seeds": 3,
-        "level": 0.975,
-        "base": {"loss": {"a": 1.5, "b": 2.5}, "benchmarks": {"made": 0.5}},
-        "comparisons": [{"matched": "samples", "loss": {"a": apart, "b": apart}, "benchmarks": {"made": apart}}],
-        "controls": [{"passed": False, "text": "it is not measurably worse"}],
-        "verdict": ["Neither teaches more."],
-        "notes": ["/there/one.jsonl: 3 rows cut off"],
-        **changes,
-    }
-    folder.mkdir(exist_ok=True)
-    (folder / "compare.json").write_text(json.dumps(figures))
-    return Besides(comparisons=(folder,))
 
 
 def test_a_comparison_is_shown_with_its_words_and_its_controls(run_folder, tmp_path):

@@ -7,21 +7,14 @@ from itertools import pairwise
 
 import browser
 import pytest
-from experiment import catalog, write_seeds
+from experiment import write_seeds
+from reporting import carry_out, certificate, comparison, evaluation, ones, report, training
 
-from evolteacher.recipe import Recipe
-from evolteacher.report.page import FILE, write_report
-from evolteacher.runner import run
+from evolteacher.report.page import FILE
 
 pytestmark = pytest.mark.skipif(browser.installed() is None, reason="no Chromium is on the PATH")
 
 ACTING = {"link", "button", "searchbox", "textbox", "combobox", "spinbutton", "DisclosureTriangle", "figure", "region"}
-
-PAIR = {
-    "row": "lineage 4, round 1", "place": "response", "benchmark": "humaneval", "problem": "HumanEval/4",
-    "part": "solution", "method": "ngrams", "score": 0.9, "reason": "most of the solution", "row_text": "return 1",
-    "problem_text": "return 2",
-}  # fmt: skip
 
 CONTRAST = r"""
 (() => {
@@ -56,32 +49,19 @@ CONTRAST = r"""
 
 @pytest.fixture(scope="module")
 def page_of_a_run(tmp_path_factory):
-    """A report with charts, lineages, a certificate and a training."""
+    """A report with all that one can have."""
     folder = tmp_path_factory.mktemp("reading")
     write_seeds(folder, 12)
-    recipe = {
-        "evolteacher": 1,
-        "name": "of-a-test",
-        "seeds": str(folder / "seeds.jsonl"),
-        "rounds": 2,
-        "operators": ["harder", "longer"],
-        "filters": ["shaky"],
-        "backends": {"evolve": {"scripted": {}}},
-        "export": ["jsonl"],
-    }
-    found = catalog()
-    run(Recipe.from_dict(recipe, catalog=found), folder / "run", catalog=found)
-    certificate = {
-        "benchmarks": [{"name": "humaneval", "problems": 164, "hash": "sha256:abc"}],
-        "checks": {"decontaminate": {"methods": ["exact", "ngrams"], "n": 5}},
-        "rows_checked": 30, "rows_found": 1, "rows_removed": 1, "pairs": [PAIR],
-    }  # fmt: skip
-    (folder / "run" / "decontamination.json").write_text(json.dumps(certificate))
-    (folder / "run" / "train").mkdir()
-    lines = [{"step": step, "loss": 2.0 / step, "eval_loss": 2.1 / step} for step in (1, 2, 3)]
-    (folder / "run" / "train" / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    write_report(folder / "run", folder / "run" / FILE)
-    return folder / "run" / FILE
+    rows = [json.loads(line) for line in (folder / "seeds.jsonl").read_text().splitlines()]
+    rows[3] |= {"licence": "cc-by-nc-4.0", "terms": "openai"}
+    run = carry_out(folder, rows, filters=["shaky"], licence="mit")
+    (run / "decontamination.json").write_text(json.dumps(certificate("HumanEval/4")))
+    (run / "stages.json").write_text(json.dumps({"evolve": {"seconds": 61.5, "peak_bytes": 900_000_000}}))
+    training(run / "train")
+    evaluation(run / "evaluate" / "made-base", ones(1, 0, 1, 0))
+    evaluation(run / "evaluate" / "made-tuned", ones(1, 1, 1, 0))
+    report(run, drawn=True, besides=comparison(folder / "two"))
+    return run / FILE
 
 
 def in_browser(path, script, hash=""):
@@ -159,7 +139,7 @@ def test_the_keyboard_reaches_everything_in_reading_order_and_comes_back(page_of
         await page.press("Enter", 13, "\r")
         await page.until("document.activeElement.id === 'main'")
         await page.run("window.passed = []")
-        for _ in range(80):
+        for _ in range(200):
             await page.press("Tab", 9)
             if await page.run("document.activeElement === document.body"):
                 break
@@ -196,7 +176,16 @@ def test_on_paper_stands_what_can_be_read_there(page_of_a_run):
         assert await page.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         for gone in ("nav", "form", "button", "#found", "#charts details", ".turn", ".call", ".calls"):
             assert not await page.run(VISIBLE % gone), gone
-        for there in ("#glance", "#charts svg", "#lineage .step", "#certificate", "#training svg", "#recipe-text"):
+        shown = (
+            "#glance",
+            "#charts svg",
+            "#lineage .step",
+            "#certificate",
+            "#training svg",
+            "#evaluation",
+            "#comparison",
+        )
+        for there in (*shown, "#licences", "#recipe-text"):
             assert await page.run(VISIBLE % there), there
         await page.run("article.querySelector('.call').open = true")
         assert await page.run(VISIBLE % ".call")
@@ -207,7 +196,7 @@ def test_on_paper_stands_what_can_be_read_there(page_of_a_run):
         await page.send("Emulation.setEmulatedMedia", media="")
         printed = base64.b64decode((await page.send("Page.printToPDF", preferCSSPageSize=True))["data"])
         assert printed.startswith(b"%PDF-")
-        assert 2 <= printed.count(b"/Type /Page\n") <= 8
+        assert 2 <= printed.count(b"/Type /Page\n") <= 20
 
     in_browser(page_of_a_run, script, "#lineage=1")
 
@@ -241,7 +230,7 @@ def test_a_diff_is_no_confetti_and_code_has_letters_of_one_width(page_of_a_run):
 
 def test_a_certificate_shows_its_pairs_side_by_side(page_of_a_run):
     text = page_of_a_run.read_text(encoding="utf-8")
-    assert "30 rows were checked, something was found in 1, and 1 was removed." in text
-    assert "methods exact + ngrams, n 5" in text
-    assert "return 1</pre>" in text
-    assert "humaneval, HumanEval/4: its solution" in text
+    assert "31 rows were checked, something was found in 1, and 1 was removed." in text
+    assert "<td>HumanEval/4 HumanEval/4</td>" in text
+    assert text.count("<h4>The row</h4>") == 50
+    assert "And 10 more pairs" in text
