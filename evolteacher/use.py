@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -133,12 +134,17 @@ class UseReader:
             return None
 
     def _component(self, cls: type[C], options: dict[str, Any], what: str, path: Key) -> C | None:
+        named = deepcopy(options)
         for place in literal_credentials(options):
             message = "a recipe names a key and never holds it: put it into an environment variable, and write env:NAME"
             self._problems.add((*path, *place), message)
+            holder: Any = named
+            for key in place[:-1]:
+                holder = holder[key]
+            holder[place[-1]] = "env:NAME"  # the component itself would only say the same once more
         try:
             # Strict as JSON is: lists may become tuples and texts paths, but true is no number and '3' is none either.
-            return cls.model_validate_json(json.dumps(options), strict=True)
+            return cls.model_validate_json(json.dumps(named), strict=True)
         except ValidationError as error:
             self._problems.add_invalid(path, error, cls, what, options)
         except Exception as error:

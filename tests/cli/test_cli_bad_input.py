@@ -420,3 +420,10 @@ def test_python_m_is_the_same(folder):
     done = subprocess.run([sys.executable, "-m", "evolteacher", "rum"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "Did you mean 'run'?" in done.stderr
+
+
+def test_a_key_in_a_recipe_is_told_once(cli, folder):
+    refused = cli("run", "recipe.yaml", "--set", "backends.evolve={openai-compatible: {model: m, api_key: sk-12345}}")
+    refused.refused(2, "api_key: a recipe names a key and never holds it")
+    assert refused.err.count("error:") == 1
+    assert "sk-12345" not in refused.err
