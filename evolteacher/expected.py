@@ -2,8 +2,9 @@
 
 A token is four characters, as in English and code on average. A rewrite is longer than its parent by 60 characters
 (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code has 600. An evolving
-prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A response is as long as
-the responses that the seeds bring, else 300 tokens, and never more than ``max_tokens``. A judge is asked in 150 tokens
+prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A response has 300 tokens,
+or as many as the responses that the seeds bring where those are longer, and never more than ``max_tokens``: chat models
+explain what they answer, where seeds are often bare code (docs/notebook.md: 37 tokens of a seed's own, 330 of a model's). A judge is asked in 150 tokens
 beside the texts that it judges, and answers in 20 unless it says otherwise; one that judges a whole lineage is asked
 once a lineage, with all versions, and answers as long for each. What a filter asks in another role than the judge's, to
 have a response repaired, is answered by a response. What a judge asks again, where it could not read the answer, is
@@ -36,6 +37,8 @@ PROBLEM = 600
 
 SAMPLE = 200
 RESPONSE_TOKENS = 300
+"""Tokens of a chat model's response, at the least."""
+
 JUDGE_PROMPT_TOKENS = 150
 SEEDS_ASSUMED = 1000
 INSTRUCTION_ASSUMED = 150
@@ -70,10 +73,9 @@ class SeedSums:
 
     @property
     def response_tokens(self) -> float:
-        """Mean tokens of a response, of the source's own where it has any."""
-        if not self.answered:
-            return RESPONSE_TOKENS
-        return self.response_characters / self.answered / CHARACTERS_PER_TOKEN
+        """Mean tokens of a model's response."""
+        own = self.response_characters / self.answered / CHARACTERS_PER_TOKEN if self.answered else 0.0
+        return max(own, RESPONSE_TOKENS)
 
 
 @dataclass(frozen=True)

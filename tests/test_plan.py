@@ -67,8 +67,8 @@ def catalog():
 
 @pytest.fixture
 def build(tmp_path, catalog):
-    def make(seeds=6, answers=True, **changes):
-        rows = [{"instruction": TASK.format(n), **({"output": "x" * 400} if answers else {})} for n in range(seeds)]
+    def make(seeds=6, answers=400, **changes):
+        rows = [{"instruction": TASK.format(n), **({"output": "x" * answers} if answers else {})} for n in range(seeds)]
         (tmp_path / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         data = {
             "evolteacher": 1,
@@ -157,7 +157,9 @@ def test_the_estimate_follows_its_rule(build, catalog):
     rows = by_role(make_plan(build(rounds=1, operators=operators), catalog))
     length = len(TASK.format(0))
     assert rows["respond"].prompt_tokens == pytest.approx(6 * (length + GROWTH) / 4, abs=1)
-    assert rows["respond"].completion_tokens == 6 * 100
+    assert rows["respond"].completion_tokens == 6 * RESPONSE_TOKENS, "the seeds' own are shorter, as bare code is"
+    long = by_role(make_plan(build(rounds=1, operators=operators, answers=2000), catalog))
+    assert long["respond"].completion_tokens == 6 * 500
     assert rows["evolve"].completion_tokens == pytest.approx(6 * (length + GROWTH) / 4, abs=1)
     one, three = (
         len(catalog.find(et.Operator, name)().prompt(et.Instruction(TASK.format(0))))

@@ -29,8 +29,8 @@ def plan(
 ) -> None:
     """Say what a run would ask: calls at most, an estimate of tokens and dollars, and the least time.
 
-    Nothing is asked, fetched or written. A token is taken for four characters, and a response for as long as those that
-    the seeds bring. Where the run's folder exists, what it holds already is said, and the means of its own replies are
+    Nothing is asked, fetched or written. A token is taken for four characters, and a response for 300 tokens
+    or as long as those that the seeds bring. Where the run's folder exists, what it holds already is said, and the means of its own replies are
     used. Low dollars are for answers of half that length, high ones for twice it (two standard errors, if measured).
     """
     catalog = load_catalog()
@@ -124,7 +124,9 @@ def _remarks(made: Plan, recipe: Recipe, folder: Path | None) -> list[str]:
             f"Tokens are estimated from the replies in {folder} ({MEASURED_FROM} or more of a role), else as by --help."
         )
     else:
-        lines.append("Tokens are an estimate: four characters a token, and responses as long as the seeds' own.")
+        lines.append(
+            "Tokens are an estimate: four characters a token; responses of 300 tokens, or as long as the seeds' own."
+        )
     lines += _money(made, recipe)
     most = sum(row.most_tokens for row in made.rows)
     lines.append(f"max_tokens allows {most:,} tokens out at the very most.")

@@ -295,7 +295,7 @@ def test_plan_shows_calls_and_tokens_by_role_and_writes_nothing(cli, folder):
     assert result.code == 0
     assert "3 seeds, 2 rounds, 12 calls at most" in result.out
     assert re.search(r"^ evolve +scripted +6 +\d+ +\d+$", result.out, re.MULTILINE)
-    assert re.search(r"^ respond +scripted +6 +\d+ +\d+$", result.out, re.MULTILINE)
+    assert re.search(r"^ respond +scripted +6 +\d+ +1,800$", result.out, re.MULTILINE)
     assert sorted(path.name for path in folder.iterdir()) == ["recipe.yaml", "seeds.jsonl"]
 
 
