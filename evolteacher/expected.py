@@ -2,13 +2,14 @@
 
 A token is four characters, as in English and code on average. A rewrite is longer than its parent by 60 characters
 (WizardCoder's operators ask for about ten more words); a task that is made of a snippet of code has 600. An evolving
-prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A response has 300 tokens,
-or as many as the responses that the seeds bring where those are longer, and never more than ``max_tokens``: chat models
-explain what they answer, where seeds are often bare code (docs/notebook.md: 37 tokens of a seed's own, 330 of a model's). A judge is asked in 150 tokens
-beside the texts that it judges, and answers in 20 unless it says otherwise; one that judges a whole lineage is asked
-once a lineage, with all versions, and answers as long for each. What a filter asks in another role than the judge's, to
-have a response repaired, is answered by a response. What a judge asks again, where it could not read the answer, is
-counted among the most and, unless the folder tells how often that happens, not among the likely.
+prompt is what the operator makes of the first 200 seeds; a responding prompt is the rewrite. A response has 300
+tokens, or as many as the responses that the seeds bring where those are longer, and never more than ``max_tokens``:
+chat models explain what they answer, where seeds are often bare code (docs/notebook.md: 37 tokens of a seed's own,
+330 of a model's). A judge is asked in 150 tokens beside the texts that it judges, and answers in 20 unless it says
+otherwise; one that judges a whole lineage is asked once a lineage, with all versions, and answers as long for each.
+What a filter asks in another role than the judge's, to have a response repaired, is answered by a response. What a
+judge asks again, where it could not read the answer, is counted among the most and, unless the folder tells how often
+that happens, not among the likely.
 """
 
 from __future__ import annotations

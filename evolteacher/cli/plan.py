@@ -29,9 +29,10 @@ def plan(
 ) -> None:
     """Say what a run would ask: calls at most, an estimate of tokens and dollars, and the least time.
 
-    Nothing is asked, fetched or written. A token is taken for four characters, and a response for 300 tokens
-    or as long as those that the seeds bring. Where the run's folder exists, what it holds already is said, and the means of its own replies are
-    used. Low dollars are for answers of half that length, high ones for twice it (two standard errors, if measured).
+    Nothing is asked, fetched or written. A token is taken for four characters, and a response for 300 tokens or as
+    long as those that the seeds bring. Where the run's folder exists, what it holds already is said, and the means
+    of its own replies are used. Low dollars are for answers of half that length, high ones for twice it (two
+    standard errors, if measured).
     """
     catalog = load_catalog()
     loaded = read_recipe(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)
