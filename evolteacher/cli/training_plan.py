@@ -23,7 +23,6 @@ def show_training(training: Training, catalog: Catalog) -> None:
         )
         return
     from evolteacher.training.plan import plan_training
-    from evolteacher.training.preparation import has_accelerator
 
     try:
         made = plan_training(training, catalog, lambda line: complain("note", line))
@@ -32,9 +31,7 @@ def show_training(training: Training, catalog: Catalog) -> None:
         emit(Text(plain(f"{head} on {training.data}"), "bold"))
         return
     emit(Text(plain(f"{head} on {training.data}, into {training.folder}"), "bold"), Text(plain(f"  {made.line()}")))
-    rule = "  Memory is a rule of thumb: weights, gradients, AdamW's moments, activations and the loss."
-    more = " On a CPU the peak has been up to 1.4 times that." if not has_accelerator(section) else ""
-    emit(Text(rule + more))
+    emit(Text("  Memory is a rule of thumb: weights, gradients, AdamW's moments, activations and the loss."))
 
 
 def show_measuring(training: Training, catalog: Catalog) -> None:

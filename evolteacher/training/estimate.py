@@ -11,9 +11,20 @@ from evolteacher.sources import counted
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
-ACTIVATIONS = 34
-"""Bytes that a layer's activations take for a token and a unit of width, at 2 bytes a number (Korthikanti et al. 2022,
-arXiv 2205.05198, without the attention matrix, which today's kernels do not keep)."""
+ACTIVATIONS, GATED = 17, 4
+"""Numbers that a layer keeps for the gradient, for a token: so many times its width (two norms in three pieces each,
+the queries, keys and values before and after their rotation, attention's output, two residuals), and so many times the
+width of its gated perceptron. Counted on transformers' Llama, with no fused kernels; docs/notebook.md has it beside
+what was measured."""
+
+ATTENTION = 2
+"""Copies of the attention matrix that a layer keeps on a CPU; a GPU's kernels keep none."""
+
+STEPPING = 3
+"""Copies of the largest weight, the embedding, that AdamW works with on a CPU; a GPU's works in place."""
+
+TILE = 4096, 32768
+"""Places and words of the vocabulary whose loss is worked out at once (TRL >= 1.16)."""
 
 PROCESS = 530_000_000
 """Bytes that Python, torch and TRL take by themselves, as measured with a model of next to nothing."""
@@ -97,7 +108,7 @@ def memory_of(
     Args:
         weights: of the model.
         trained: of these, those that are tuned.
-        config: the model's, for its width, layers and vocabulary.
+        config: the model's, for its widths, layers, heads and vocabulary.
         dtype: number format of the weights.
         quantised: whether those that are not tuned are in 4 bits.
         batch: rows that are computed at once.
@@ -107,19 +118,19 @@ def memory_of(
         on_gpu: whether it is the GPU's memory; else the process itself counts, too.
     """
     text = config.get_text_config()
-    width, layers, vocabulary = (
-        int(getattr(text, name, 0) or 0) for name in ("hidden_size", "num_hidden_layers", "vocab_size")
-    )
+    names = ("hidden_size", "num_hidden_layers", "vocab_size", "num_attention_heads", "intermediate_size")
+    width, layers, vocabulary, heads, inner = (int(getattr(text, name, 0) or 0) for name in names)
     size = BYTES.get(dtype, 4)
     frozen = weights - trained
     held = frozen * (0.5 if quantised else size) + trained * (size + size + 2 * size)
     places = batch * length
     a_number = 2 if mixed else 4
-    one_layer = places * width * ACTIVATIONS * a_number // 2
+    numbers = ACTIVATIONS * width + GATED * (inner or 4 * width) + (0 if on_gpu else ATTENTION * heads * length)
+    one_layer = places * numbers * a_number
     kept = layers * places * width * a_number + one_layer if checkpointing else layers * one_layer
-    # The loss goes through the vocabulary in pieces (TRL >= 1.16); what is left of it is one piece and its gradient.
-    loss = min(places, 256) * vocabulary * 4 * 2
-    return int(held + kept + loss + (0 if on_gpu else PROCESS))
+    loss = min(places, TILE[0]) * min(vocabulary, TILE[1]) * 4 * 3  # a piece, its softmax and its gradient
+    itself = 0 if on_gpu else PROCESS + STEPPING * min(vocabulary * width, trained) * 4
+    return int(held + kept + loss + itself)
 
 
 def count_weights(model: Any) -> tuple[int, int]:
