@@ -15,7 +15,6 @@ from evolteacher.cli.terminal import bare_terminal, console, count, emit, note, 
 from evolteacher.evaluation.naming import component_words
 from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, Scored
 
-
 SECONDS_BETWEEN_LINES = 10.0
 
 

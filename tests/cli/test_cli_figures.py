@@ -43,7 +43,9 @@ def test_stats_as_json_holds_every_figure_and_agrees_with_show(cli, runs):
 
 
 def test_stats_counts_the_same_rows_as_json_and_as_a_table_where_seeds_have_no_response(cli, folder):
-    rows = [{"instruction": f"{task} Please.", **({"output": "Done."} if n % 2 else {})} for n, task in enumerate(TASKS)]
+    rows = [
+        {"instruction": f"{task} Please.", **({"output": "Done."} if n % 2 else {})} for n, task in enumerate(TASKS)
+    ]
     (folder / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     limited = "dataset_filters=[{cap: {per: round, most: 2}}]"
     assert cli("run", "recipe.yaml", "--out", "one", "--set", limited).code == 0
@@ -52,9 +54,7 @@ def test_stats_counts_the_same_rows_as_json_and_as_a_table_where_seeds_have_no_r
     assert [(str(row["round"]), str(row["kept"])) for row in found] == shown and len(shown) == 3
     assert (found[0]["kept"], found[0]["unanswered"], sum(row["kept"] for row in found)) == (2, 2, 6)
     assert [row["dropped"] for row in found] == [0, 2, 2]
-    assert all(
-        row["tried"] == sum(row[key] for key in ("kept", "unanswered", "rejected", "dropped")) for row in found
-    )
+    assert all(row["tried"] == sum(row[key] for key in ("kept", "unanswered", "rejected", "dropped")) for row in found)
     page = cli("report", "one")
     assert page.code == 0
     assert "<b>2 kept</b>, 0 rejected, 2 without a response" in (folder / "one/report.html").read_text()
