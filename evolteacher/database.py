@@ -15,6 +15,9 @@ from evolteacher.tables import SCHEMA, SCHEMA_VERSION, STEPS_BEFORE, TABLES_SINC
 DATABASE = "run.db"
 """The file's name in a run folder."""
 
+LOCKED_RECIPE = "recipe.lock.yaml"
+"""The name of the recipe beside it, as it was run."""
+
 
 class Database:
     """One run's SQLite file, and the facts about the run that it holds.
@@ -46,7 +49,7 @@ class Database:
         elif version not in (*UPGRADES, SCHEMA_VERSION):
             raise RunError(
                 f"{self.path}: this run was written by another version of evolteacher (store {version}, "
-                f"this one reads {SCHEMA_VERSION}); use the version that its recipe.lock.yaml names"
+                f"this one reads {SCHEMA_VERSION}); use the version that its {LOCKED_RECIPE} names"
             )
         elif read_only:
             self._read_as_new(version)

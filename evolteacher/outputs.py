@@ -11,6 +11,7 @@ from evolteacher import __version__
 from evolteacher.card import dataset_card
 from evolteacher.catalog import Catalog
 from evolteacher.certifying import certificate_of
+from evolteacher.database import LOCKED_RECIPE
 from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.decontamination import certificate as certificates
 from evolteacher.decontamination.certificate import Certificate
@@ -38,7 +39,6 @@ READ_BY_HUBS = ("jsonl", "parquet", "chat", "evol")
 
 EXPORTS = ("evol", "rounds", "jsonl", "chat", "parquet")
 
-LOCKED_RECIPE = "recipe.lock.yaml"
 PREPARED_OPERATORS = "prepared.yaml"
 CARD = "README.md"
 

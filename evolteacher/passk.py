@@ -31,7 +31,8 @@ def wilson(hits: int, number: int) -> tuple[float, float]:
     share = hits / number
     middle = (share + _Z * _Z / (2 * number)) / (1 + _Z * _Z / number)
     reach = _Z * math.sqrt(share * (1 - share) / number + _Z * _Z / (4 * number * number)) / (1 + _Z * _Z / number)
-    return max(0.0, middle - reach), min(1.0, middle + reach)
+    # Where none or all hit, that end is exact, and the sums above may miss it by a rounding.
+    return 0.0 if hits == 0 else max(0.0, middle - reach), 1.0 if hits == number else min(1.0, middle + reach)
 
 
 def interval(shares: Sequence[float]) -> tuple[float, float]:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+import shlex
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evolteacher.database import DATABASE, LOCKED_RECIPE
 from evolteacher.errors import RecipeError, did_you_mean
+from evolteacher.seeds import SeedReader
 
 if TYPE_CHECKING:
     from evolteacher.catalog import Catalog
+
+_RECIPE = re.compile(rb"^[\s{]*[\"']?evolteacher[\"']?\s*:", re.MULTILINE)
+"""What every recipe begins with, in YAML or JSON, maybe after comments."""
 
 
 def shipped_folder() -> Path:
@@ -38,6 +45,11 @@ def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
     """
     path = Path(os.path.expanduser(recipe))
     if os.path.exists(path) and not os.path.isdir(path):
+        if _is_dataset(path, catalog):
+            raise RecipeError(
+                f"{recipe}: this is a dataset, and a recipe is a YAML file or a name. A recipe names it as "
+                f"'seeds.path', to evolve it: evolteacher run quickstart --set {shlex.quote(f'seeds.path={recipe}')}"
+            )
         return Path(os.path.abspath(path))
     ours = shipped_folder() / f"{recipe}.yaml"
     if len(path.parts) == 1 and os.path.isfile(ours):
@@ -46,7 +58,7 @@ def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
     if str(recipe) in names:  # also where a folder, such as a run's, is called like it
         return names[str(recipe)]
     if os.path.isdir(path):
-        raise RecipeError(f"{recipe}: this is a folder, and a recipe is a YAML file or a name")
+        raise RecipeError(f"{recipe}: this is a folder, and a recipe is a YAML file or a name{_resuming(recipe, path)}")
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         hint = f" A recipe called '{path.stem}' ships: leave out folder and ending." if path.stem in names else ""
         near = difflib.get_close_matches(path.name, _recipe_files(path.parent), n=1)
@@ -54,6 +66,28 @@ def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
             hint = f" Did you mean '{path.with_name(near[0])}'?"
         raise RecipeError(f"{recipe}: there is no such file.{hint}")
     raise RecipeError(f"no recipe is called '{recipe}', and there is no such file.{did_you_mean(str(recipe), names)}")
+
+
+def _is_dataset(path: Path, catalog: Catalog) -> bool:
+    """Whether a seed reader takes a file by its name, and it does not begin as a recipe does."""
+    if path.suffix in (".yaml", ".yml"):
+        return False
+    with suppress(OSError), path.open("rb") as file:
+        if _RECIPE.search(file.read(10_000)):
+            return False
+    readers = (entry.cls for entry in catalog.entries(SeedReader.kind) if issubclass(entry.cls, SeedReader))
+    return any(reader.claims(str(path)) for reader in readers)
+
+
+def _resuming(recipe: str | Path, path: Path) -> str:
+    """Return how to go on with a run whose folder was given in place of its recipe; nothing where it is none."""
+    if not (path / DATABASE).is_file():
+        return ""
+    hint = ". It holds a run; to go on with it, give the command that began it once more"
+    if not (path / LOCKED_RECIPE).is_file():
+        return hint
+    lock = os.path.join(recipe, LOCKED_RECIPE)
+    return f"{hint}, or: evolteacher {shlex.join(['run', lock, '--out', str(recipe)])}"
 
 
 def _recipe_files(folder: Path) -> list[str]:

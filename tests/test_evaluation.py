@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -19,15 +20,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evolteacher as et
+from evolteacher.benchmark import Problem
 from evolteacher.cli import main
+from evolteacher.cli.scores import Bar
+from evolteacher.cli.telling import Telling, Voice
 from evolteacher.errors import RecipeError, UsageError
-from evolteacher.evaluation.programs import answered, continued, is_code, question
+from evolteacher.evaluation.programs import Sample, answered, continued, is_code, question
+from evolteacher.evaluation.score import Scored
 from evolteacher.evaluation.spending import Spending
 from evolteacher.passk import interval, pass_at_k, wilson
+from evolteacher.sandbox import CheckResult
 from evolteacher_plugins.benchmarks import HumanEval
 
 sys.path.append(str(Path(__file__).parent / "cli"))
-from commands import SCRIPT
+from commands import SCRIPT, read_terminal
 
 TASKS = [
     {"task_id": f"T/{n}", "prompt": f'def add{n}(a, b):\n    """Return the sum."""\n', "entry_point": f"add{n}",
@@ -47,6 +53,11 @@ def evaluate(folder, *words):
         code = main(["evaluate", *words])
     assert "Traceback" not in err.getvalue() and "bug in evolteacher" not in err.getvalue(), err.getvalue()
     return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+
+
+def test_an_interval_of_none_or_all_ends_at_none_or_all_exactly():
+    for number in range(1, 500):
+        assert wilson(0, number)[0] == 0.0 and wilson(number, number)[1] == 1.0
 
 
 @given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
@@ -301,6 +312,24 @@ class TestHowMuchIsTold:
         for more in ("--verbose", "--show-failures=1"):
             done = evaluate(tmp_path, *words, "--quiet", more)
             assert done.returncode == 2 and "do not go together" in done.stderr
+
+    def test_a_terminal_is_shown_a_bar_and_one_that_can_only_print_lines(self, tmp_path, words):
+        code, seen, _ = read_terminal(["evaluate", *words], tmp_path)
+        assert code == 0 and "\x1b[?25l" in seen and "6/6 samples" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen)
+        assert seen.rindex("\x1b[?25h") > seen.rindex("\x1b[?25l")
+        code, seen, _ = read_terminal(["evaluate", *words, "--verbose"], tmp_path, term="dumb")
+        assert code == 0 and "\x1b" not in seen and "T/1, sample 0: passed" in seen
+
+    @pytest.mark.parametrize("terminal", ["0", "1"])
+    def test_a_pipe_and_a_terminal_that_can_only_print_get_a_line_now_and_then(self, capsys, monkeypatch, terminal):
+        monkeypatch.setenv("TTY_COMPATIBLE", terminal)  # by which rich takes any stream for a terminal
+        monkeypatch.setenv("TERM", "dumb")
+        times = iter([0.0, 3.0, 10.5, 11.0, 21.0])
+        with Bar(5, clock=lambda: next(times)) as bar:
+            done = bar.telling(Voice(Telling(), bar.note, None))
+            for result in [CheckResult("passed", "suite")] * 4:
+                done(Scored(Sample(Problem("T/0", "p", "f", tests="t"), 0, "", "", "stop"), result))
+        assert capsys.readouterr().err.splitlines() == ["2 of 5 samples", "4 of 5 samples"]
 
     def test_verbose_says_what_became_of_each_sample(self, tmp_path, words):
         lines = evaluate(tmp_path, *words, "--verbose").stderr.splitlines()

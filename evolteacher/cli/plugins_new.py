@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from evolteacher.cli.terminal import count, emit, load_catalog, plain, program
+from evolteacher.cli.terminal import count, emit, load_catalog, path_word, plain, program
 from evolteacher.scaffold import Package
 
 
@@ -28,7 +28,7 @@ def new(
     emit(Text(f"{plain(folder)}: {count(len(written), 'file')} written. What it does is in:"))
     emit(Text(f"  {plain(folder / package.module / '__init__.py')}"), Text(), Text("Next:"))
     for command in (
-        f"cd {shlex.quote(str(folder))}",
+        f"cd {shlex.quote(path_word(folder))}",
         "pip install -e '.[test]'",
         "pytest",
         f"{program()} run recipe.yaml",

@@ -80,7 +80,7 @@ def copy(
         note(f"written: {new}")
     note(f"written: {target.parent / FILE} (for editors)")
     verb = "train" if is_training_only(yamlfile.load(target).data) else "run"
-    note(f"{verb} it: {command_line(verb, str(target))}")
+    note(f"{verb} it: {command_line(verb, target)}")
 
 
 def _description(path: Path) -> str:

@@ -38,7 +38,7 @@ class Page:
 
     def command(self, run: Path, skip: int) -> str:
         """Return the command of another page."""
-        words = ["show", str(run), "--rejected-by", self.filter, "--skip", str(skip)]
+        words: list[str | Path] = ["show", run, "--rejected-by", self.filter, "--skip", str(skip)]
         words += ["--round", str(self.round)] if self.round is not None else []
         words += ["--limit", str(self.limit)] if self.limit != 10 else []
         return command_line(*words, *(["--full"] if self.full else []))
@@ -59,7 +59,7 @@ def show_counts(store: Store, run: Path) -> None:
         cells = (*(numbers.get(round, 0) for round in rounds), sum(numbers.values()))
         table.add_row(Text(f" {plain(name)}"), *(f"{number:,}" for number in cells))
     first = next(iter(found))
-    emit(table, Text(), Text(f" Its texts: {command_line('show', str(run), '--rejected-by', first)}"))
+    emit(table, Text(), Text(f" Its texts: {command_line('show', run, '--rejected-by', first)}"))
 
 
 def show_rejected(store: Store, run: Path, page: Page) -> None:
@@ -82,7 +82,7 @@ def show_rejected(store: Store, run: Path, page: Page) -> None:
     left = there - page.skip - len(shown)
     if left:
         emit(Text(), Text(f" {left:,} more: {page.command(run, page.skip + len(shown))}"))
-    example = command_line("show", str(run), str(shown[0][0]))
+    example = command_line("show", run, str(shown[0][0]))
     emit(Text(), Text(f" A lineage with all its versions: {example}"))
 
 

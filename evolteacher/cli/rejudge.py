@@ -54,13 +54,13 @@ def rejudge(
     if as_json:
         emit(Text(json.dumps(as_plain(done), ensure_ascii=False, indent=2)))
         return
-    resume = command_line("rejudge", str(run), "--complete")
+    resume = command_line("rejudge", run, "--complete")
     _show(done, resume)
     if complete and done.pending:
 
         def with_more(needed: Mapping[str, float]) -> str:
             more = [word for change in larger(done.recipe, needed) for word in ("--set", change)]
-            return command_line("rejudge", str(run), "--complete", *more)
+            return command_line("rejudge", run, "--complete", *more)
 
         carry_out(done.recipe, run, catalog, resume, with_more)
 
@@ -167,7 +167,7 @@ def _further(done: Rejudged, resume: str) -> None:
     table = Table.grid(padding=(0, 2))
     run: Path = done.folder
     more = [name for (name, _), (before, after) in done.changes.rejected.items() if after > before]
-    words = ["show", str(run), *(["--rejected-by", more[0]] if more else ["--rejected"])]
+    words: list[str | Path] = ["show", run, *(["--rejected-by", more[0]] if more else ["--rejected"])]
     table.add_row(f" {command_line(*words)}", Text("what was rejected, with texts and reasons", "dim"))
     if done.pending:
         table.add_row(f" {resume}", Text("asks for what is pending", "dim"))

@@ -148,10 +148,10 @@ def resume_command(
     recipe: str, out: Path | None, limit: int | None, changes: list[str], backend: str | None, fork: Path | None
 ) -> str:
     """Return the command that goes on with a run: the one that was typed, quoted for a shell."""
-    words = ["run", recipe]
+    words: list[str | Path] = ["run", recipe]
     for option, value in (("--out", out), ("--limit", limit), ("--backend", backend), ("--fork", fork)):
         if value is not None:
-            words += [option, str(value)]
+            words += [option, value if isinstance(value, Path) else str(value)]
     for change in changes:
         words += ["--set", change]
     return command_line(*words)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,31 +11,37 @@ from rich.table import Table
 from rich.text import Text
 
 from evolteacher.cli.telling import Voice
-from evolteacher.cli.terminal import console, count, emit, note, one_line, plain, shortened
+from evolteacher.cli.terminal import bare_terminal, console, count, emit, note, one_line, plain, shortened
 from evolteacher.evaluation.naming import component_words
 from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, Scored
 
+SECONDS_BETWEEN_LINES = 10.0
+
 
 class Bar:
-    """A bar on a terminal; nothing where nobody looks.
+    """How many samples are done: a bar on a terminal, else a line now and then.
 
     Args:
         total: samples.
         on: whether it is shown at all.
+        clock: returns seconds.
     """
 
-    def __init__(self, total: int, *, on: bool = True) -> None:
+    def __init__(self, total: int, *, on: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("samples"), TimeRemainingColumn())
         screen = console(stderr=True)
-        self._shown = on and screen.is_terminal
+        self._on, self._total, self._clock = on, total, clock
+        self._shown = on and screen.is_terminal and not bare_terminal()
         self._bar = Progress(*columns, console=screen, transient=True, disable=not self._shown)
         self._task = self._bar.add_task("", total=total)
+        self._done = 0
+        self._said_at = clock()
 
     def telling(self, voice: Voice) -> Callable[[Scored], None]:
         """Return what takes one more sample that is done."""
 
         def done(one: Scored) -> None:
-            self._bar.advance(self._task)
+            self._advance()
             sample, result = one.sample, one.result
             reason = None if result.passed else result.reason
             what = {"problem": sample.problem.id, "sample": sample.number, "passed": result.passed, "reason": reason}
@@ -42,6 +49,13 @@ class Bar:
             voice.detail(f"{sample.problem.id}, sample {sample.number}: {one_line(reason or 'passed', 200)}")
 
         return done
+
+    def _advance(self) -> None:
+        self._bar.advance(self._task)
+        self._done += 1
+        if self._on and not self._shown and (now := self._clock()) - self._said_at >= SECONDS_BETWEEN_LINES:
+            self._said_at = now
+            note(f"{self._done:,} of {count(self._total, 'sample')}")
 
     def note(self, line: str) -> None:
         """Show a line for good, above the bar."""

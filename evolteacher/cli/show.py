@@ -105,7 +105,7 @@ def _overview(store: Store, run: Path, recipe: dict[str, Any], lines: int) -> No
     rest = summary.seeds - len(rows)
     more = f" {rest:,} more: --lines {summary.seeds}." if rest else ""
     example = rows[0][0] if rows else 0
-    emit(Text(f"{more} One with all its versions: {command_line('show', str(run), str(example))}"))
+    emit(Text(f"{more} One with all its versions: {command_line('show', run, str(example))}"))
 
 
 def _check_options(lineage_id: str | None, rejected: bool, rejected_by: str | None, round: int | None) -> None:
@@ -148,7 +148,7 @@ def _find(store: Store, run: Path, wanted: str) -> int:
     seeds = store.seed_count()
     numbers = f"from 0 to {seeds - 1}" if seeds else "none yet"
     raise UsageError(
-        f"{run}: no lineage has the number or id '{wanted}' (numbers: {numbers}); `{command_line('show', str(run))}` "
+        f"{run}: no lineage has the number or id '{wanted}' (numbers: {numbers}); `{command_line('show', run)}` "
         "lists them"
     )
 

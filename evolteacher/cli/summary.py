@@ -128,8 +128,8 @@ def _pair(record: Record) -> Table:
 
 def _further(folder: Path, example: Record | None) -> Table:
     table = Table.grid(padding=(0, 2))
-    table.add_row(f" {command_line('show', str(folder))}", Text("its lineages, and what was rejected", "dim"))
+    table.add_row(f" {command_line('show', folder)}", Text("its lineages, and what was rejected", "dim"))
     if example is not None:
         order = str(example.order)
-        table.add_row(f" {command_line('show', str(folder), order)}", Text("the one of the task above", "dim"))
+        table.add_row(f" {command_line('show', folder, order)}", Text("the one of the task above", "dim"))
     return table

@@ -240,6 +240,11 @@ def program() -> str:
     return shlex.quote(str(started))
 
 
-def command_line(*words: str) -> str:
+def path_word(path: Path) -> str:
+    """Return a path as a word of a command, which no program takes for an option."""
+    return f"./{path}" if str(path).startswith("-") else str(path)
+
+
+def command_line(*words: str | Path) -> str:
     """Return a command of this program, quoted for a POSIX shell."""
-    return f"{program()} {shlex.join(words)}"
+    return f"{program()} {shlex.join(path_word(word) if isinstance(word, Path) else word for word in words)}"

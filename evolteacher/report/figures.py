@@ -178,11 +178,18 @@ def _round(number: int) -> str:
 
 
 def flow(store: Store) -> list[dict[str, Any]]:
-    """Return a line for each round: how many were tried, how many of them are kept, and rejected."""
+    """Return a line for each round: how many were tried, and what became of them.
+
+    Kept are the rows of the dataset, as everywhere. A seed that has no response is ``unanswered``: it evolves, and is
+    no row. Those that a filter rejected, and the rows that a dataset filter dropped, are counted apart.
+    """
     query = (
-        "SELECT s.round, count(*), sum(s.filter = '' AND drops.filter IS NULL), sum(s.filter != ''), "
-        "sum(s.filter = '' AND drops.filter IS NOT NULL) FROM steps s "
+        "SELECT s.round, count(*), sum(s.filter = '' AND drops.filter IS NULL AND NOT unanswered), "
+        "sum(s.filter != ''), sum(s.filter = '' AND drops.filter IS NOT NULL), "
+        "sum(s.filter = '' AND drops.filter IS NULL AND unanswered) FROM (SELECT steps.*, "
+        "respond_reply IS NULL AND NOT (round = 0 AND seeds.response IS NOT NULL) AS unanswered "
+        "FROM steps JOIN seeds ON seeds.ord = steps.ord) s "
         "LEFT JOIN drops ON drops.ord = s.ord AND drops.round = s.round GROUP BY s.round ORDER BY s.round"
     )
-    keys = ("round", "tried", "kept", "rejected", "dropped")
+    keys = ("round", "tried", "kept", "rejected", "dropped", "unanswered")
     return [dict(zip(keys, row, strict=True)) for row in store.query(query)]

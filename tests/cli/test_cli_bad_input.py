@@ -1,8 +1,11 @@
 """What a user can get wrong: each gets a message that says where, what, and what to do; its exit code; no traceback."""
 
 import fcntl
+import json
 import os
+import re
 import resource
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -79,6 +82,61 @@ def test_a_recipe_that_is_not_there(cli):
     cli("run", "nope.yaml").refused(2, "nope.yaml: there is no such file")
     cli("run", "recipe.yml").refused(2, "recipe.yml: there is no such file. Did you mean 'recipe.yaml'?")
     cli("run", "./recip.yaml").refused(2, "Did you mean 'recipe.yaml'?")
+    cli("run", "quikstart").refused(2, "no recipe is called 'quikstart'", "Did you mean 'quickstart'?")
+    cli("run", "quickstart.yaml").refused(2, "A recipe called 'quickstart' ships: leave out")
+
+
+def command_in(message):
+    """Return the words of the command at a message's end, from what follows `evolteacher`."""
+    return shlex.split(message.strip().rpartition(" evolteacher ")[2])
+
+
+def test_a_folder_in_place_of_a_recipe_is_told_how_its_run_goes_on(cli):
+    result = cli("run", ".")
+    result.refused(2, ".: this is a folder")
+    assert "It holds a run" not in result.err
+    assert cli("run", "recipe.yaml", "--out", "a run").code == 0
+    result = cli("run", "a run")
+    result.refused(2, "a run: this is a folder", "give the command that began it once more, or: evolteacher run ")
+    again = cli(*command_in(result.err))
+    assert again.code == 0 and "0 asked, 16 replayed" in again.out
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("my rows.jsonl", '{"instruction": "Sort."}\n{"instruction": "Count the words."}\n'),
+        ("rows.JSON", '[{"instruction": "Sort the words of a text."}]'),
+        ("rows.csv", "instruction,output\nSort the words.,sorted\n"),
+        ("rows.txt", "Sort the words of a text.\n"),
+    ],
+)
+def test_a_dataset_in_place_of_a_recipe_is_said_to_be_one(cli, folder, name, text):
+    (folder / name).write_text(text)
+    for command in ("run", "train", "validate"):
+        result = cli(command, name)
+        result.refused(2, f"{name}: this is a dataset", "seeds.path")
+    found = cli(*command_in(result.err), "--backend", "scripted")
+    assert found.code == 0 and " seeds" in found.out
+
+
+def test_a_recipe_may_be_written_in_json(cli, folder):
+    recipe = {"evolteacher": 1, "name": "j", "seeds": "seeds.jsonl", "rounds": 1, "operators": ["more-steps"]}
+    (folder / "recipe.json").write_text(json.dumps({**recipe, "backends": {"evolve": "scripted"}}))
+    assert cli("run", "recipe.json").code == 0
+
+
+def test_a_folder_whose_name_begins_with_a_dash_is_printed_so_that_the_command_works(cli):
+    result = cli("run", "recipe.yaml", "--out", "./-dash")
+    printed = re.findall(r"^ evolteacher (show .*?) {2}", result.out, re.MULTILINE)
+    assert len(printed) == 2
+    for words in (*printed, "stats ./-dash", "rejudge ./-dash --set 'filters=[{few-words: {words: 40}}]'"):
+        result = cli(*shlex.split(words))
+        assert result.code == 0, result.err
+    printed = re.findall(r"^ evolteacher (show .*?) {2}", result.out, re.MULTILINE)
+    assert len(printed) == 1 and cli(*shlex.split(printed[0])).code == 0
+    copied = cli("recipes", "copy", "quickstart", "./-mine.yaml")
+    assert cli("validate", *command_in(copied.err)[1:]).code == 0
 
 
 @pytest.mark.parametrize("words", [["--out", ""], ["--out="]])
@@ -86,9 +144,6 @@ def test_an_empty_out_is_not_this_folder(cli, folder, words):
     before = sorted(folder.iterdir())
     cli("run", "recipe.yaml", *words).refused(2, "--out: the name is empty")
     assert sorted(folder.iterdir()) == before
-    cli("run", "quikstart").refused(2, "no recipe is called 'quikstart'", "Did you mean 'quickstart'?")
-    cli("run", "quickstart.yaml").refused(2, "A recipe called 'quickstart' ships: leave out")
-    cli("run", ".").refused(2, "this is a folder")
 
 
 def test_a_seed_file_that_is_not_there_is_named_with_the_line_or_the_option(cli, folder):

@@ -25,7 +25,7 @@ def runs(cli, folder):
 def test_stats_prints_the_sums_and_the_tables_of_the_report(cli, runs):
     result = cli("stats", "one")
     assert result.code == 0
-    assert "12, 0 with a response" in result.out or "seeds" in result.out
+    assert re.search(r"^ seeds +12, 12 with a response$", result.out, re.MULTILINE)
     assert "95 % interval" in result.out and "Length of kept instructions by round" in result.out
     assert "Rejected, by filter and round" in result.out and "few-words" in result.out
     assert "tokens a second" not in result.out, "what is there to be drawn stays out"
@@ -40,6 +40,24 @@ def test_stats_as_json_holds_every_figure_and_agrees_with_show(cli, runs):
     assert {"lengths", "acceptance", "rejects", "latency"} <= {figure["name"] for figure in found["figures"]}
     shown = re.search(r"few-words (\d+)", cli("show", "one").out)
     assert int(shown[1]) == found["rejected_by"][0]["number"]
+
+
+def test_stats_counts_the_same_rows_as_json_and_as_a_table_where_seeds_have_no_response(cli, folder):
+    rows = [
+        {"instruction": f"{task} Please.", **({"output": "Done."} if n % 2 else {})} for n, task in enumerate(TASKS)
+    ]
+    (folder / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    limited = "dataset_filters=[{cap: {per: round, most: 2}}]"
+    assert cli("run", "recipe.yaml", "--out", "one", "--set", limited).code == 0
+    shown = re.findall(r"^ round (\d).* (\d+) kept, ", cli("stats", "one").out, re.MULTILINE)
+    found = json.loads(cli("stats", "one", "--json").out)["rounds"]
+    assert [(str(row["round"]), str(row["kept"])) for row in found] == shown and len(shown) == 3
+    assert (found[0]["kept"], found[0]["unanswered"], sum(row["kept"] for row in found)) == (2, 2, 6)
+    assert [row["dropped"] for row in found] == [0, 2, 2]
+    assert all(row["tried"] == sum(row[key] for key in ("kept", "unanswered", "rejected", "dropped")) for row in found)
+    page = cli("report", "one")
+    assert page.code == 0
+    assert "<b>2 kept</b>, 0 rejected, 2 without a response" in (folder / "one/report.html").read_text()
 
 
 def test_diff_names_what_the_recipes_ask_otherwise_and_what_came_of_it(cli, runs):

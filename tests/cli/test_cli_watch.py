@@ -59,6 +59,17 @@ def test_a_run_is_watched_to_its_end(running, script):
     assert running.wait(30) == 0
 
 
+def test_who_watches_first_may_wait_for_a_run_to_begin_or_to_go_on(folder, cli):
+    for again in range(2):
+        with subprocess.Popen([SCRIPT, "watch", "out", "--wait"], stderr=-1, text=True) as watching:
+            assert "out: no run goes on here yet; waiting for one" in watching.stderr.readline()
+            time.sleep(1)
+            assert watching.poll() is None
+            assert cli("run", "recipe.yaml", "--out", "out", "--set", f"concurrency={again + 1}").code == 0
+            assert "the run finished" in watching.communicate(timeout=30)[1]
+            assert watching.returncode == 0
+
+
 def test_ctrl_c_ends_the_watching_only(endless):
     watching = subprocess.Popen([SCRIPT, "watch", "out"], stdout=-1, stderr=-1, text=True, preexec_fn=hearing)
     time.sleep(4)
@@ -103,7 +114,13 @@ def test_a_terminal_is_told_that_the_model_of_a_watched_run_is_being_fetched_or_
 
 
 def test_bad_heartbeats_and_options_are_refused(cli, folder):
-    cli("watch", "nowhere").refused(2, "there is no run here")
+    words = (
+        "nowhere: there is no run here",
+        "evolteacher run RECIPE --out nowhere`",
+        "evolteacher watch nowhere --wait`",
+    )
+    cli("watch", "nowhere").refused(2, *words)
+    cli("watch", "nowhere", "--once", "--wait").refused(2, "do not go together")
     cli("run", "recipe.yaml", "--out", "out")
     cli("watch", "out", "--json").refused(2, "--json goes with --once")
     change(folder / "out/run.db", trouble={"a": "\x1b[31m\u202e"}, filters={"\x1b[2J": 3})
