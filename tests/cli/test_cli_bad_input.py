@@ -79,6 +79,9 @@ def test_a_recipe_that_is_not_there(cli):
     cli("run", "nope.yaml").refused(2, "nope.yaml: there is no such file")
     cli("run", "recipe.yml").refused(2, "recipe.yml: there is no such file. Did you mean 'recipe.yaml'?")
     cli("run", "./recip.yaml").refused(2, "Did you mean 'recipe.yaml'?")
+    cli("run", "quikstart").refused(2, "no recipe is called 'quikstart'", "Did you mean 'quickstart'?")
+    cli("run", "quickstart.yaml").refused(2, "A recipe called 'quickstart' ships: leave out")
+    cli("run", ".").refused(2, "this is a folder")
 
 
 @pytest.mark.parametrize("words", [["--out", ""], ["--out="]])
@@ -86,9 +89,6 @@ def test_an_empty_out_is_not_this_folder(cli, folder, words):
     before = sorted(folder.iterdir())
     cli("run", "recipe.yaml", *words).refused(2, "--out: the name is empty")
     assert sorted(folder.iterdir()) == before
-    cli("run", "quikstart").refused(2, "no recipe is called 'quikstart'", "Did you mean 'quickstart'?")
-    cli("run", "quickstart.yaml").refused(2, "A recipe called 'quickstart' ships: leave out")
-    cli("run", ".").refused(2, "this is a folder")
 
 
 def test_a_seed_file_that_is_not_there_is_named_with_the_line_or_the_option(cli, folder):
