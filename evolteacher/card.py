@@ -13,7 +13,7 @@ from evolteacher.markdown import cell, fenced, table
 from evolteacher.messages import ROLES
 from evolteacher.money import paid
 from evolteacher.provenance import UsedPlugin
-from evolteacher.published import public_recipe_of
+from evolteacher.published import public, public_recipe_of
 from evolteacher.recipe import Recipe
 from evolteacher.rights import Clearance
 from evolteacher.roundsection import Point
@@ -88,7 +88,7 @@ def dataset_card(
     parts.append(table(("operator", "tried", "kept"), operators))
     parts.append("## Models\n")
     models = [
-        (f"`{key}`", model or "?", f"{calls:,}", f"{prompt:,}", f"{completion:,}")
+        (f"`{key}`", public(model) or "?", f"{calls:,}", f"{prompt:,}", f"{completion:,}")
         for (key, model), (calls, prompt, completion) in summary.calls.items()
     ]
     parts.append(table(("backend", "model", "calls", "prompt tokens", "completion tokens"), models))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from evolteacher.database import LOCKED_RECIPE
 from evolteacher.dataset import DatasetFormat, write_dataset
 from evolteacher.decontamination import certificate as certificates
 from evolteacher.decontamination.certificate import Certificate
-from evolteacher.errors import MissingExtra, UsageError
+from evolteacher.errors import MissingExtra
 from evolteacher.history import records, summarise
 from evolteacher.preparing import prepared_uses
 from evolteacher.provenance import stored_plugins, used_plugins
@@ -42,31 +43,17 @@ EXPORTS = ("evol", "rounds", "jsonl", "chat", "parquet")
 PREPARED_OPERATORS = "prepared.yaml"
 CARD = "README.md"
 
-
-def check_free(folder: Path) -> None:
-    """Refuse a folder without a run that holds files which a run would replace, such as a project's own README.md.
-
-    Raises:
-        UsageError: with the names of those files.
-    """
-    names = [CARD, LOCKED_RECIPE, PREPARED_OPERATORS, certificates.FILE, *(file for _, file in FILES.values())]
-    there = [name for name in names if (folder / name).exists()]
-    there += sorted(path.name for path in folder.glob("round-*.json"))
-    if there:
-        raise UsageError(
-            f"{folder}: {', '.join(there)}: a run would replace {'it' if len(there) == 1 else 'them'}, and there is no "
-            "run in this folder; choose another with --out"
-        )
+_ROUND_FILE = re.compile(r"round-(0|[1-9][0-9]*)\.json")
 
 
-def begin_anew(store: Store) -> None:
-    """Empty a run for which nothing was ever asked, such as a first try with a misspelt model or a missing key.
+def round_file(round: int) -> str:
+    """Return the name of a round's file."""
+    return f"round-{round}.json"
 
-    Nothing that cost anything is in it, so the mended recipe, or a mended file of seeds, may take its folder.
-    """
-    store.begin_anew()
-    for path in store.path.parent.glob("round-*.json"):  # the mended recipe may have fewer rounds
-        path.unlink()
+
+def round_files(folder: Path) -> list[Path]:
+    """Return what a folder holds of such files, by name; ``round-robin.json`` is none."""
+    return sorted(path for path in folder.glob("round-*.json") if _ROUND_FILE.fullmatch(path.name))
 
 
 def exports(recipe: Recipe, note: Callable[[str], None]) -> tuple[str, ...]:
@@ -103,16 +90,16 @@ def write_outputs(store: Store, folder: Path, recipe: Recipe, formats: tuple[str
         partial: why the dataset is not the whole one; empty when it is.
     """
     there = [name for name, (_, file) in FILES.items() if (folder / file).exists()]
-    there += ["rounds"] if (folder / "round-0.json").exists() else []
+    there += ["rounds"] if (folder / round_file(0)).exists() else []
     for name in dict.fromkeys((*formats, *there)):
         if name == "parquet" and name not in formats and not _writes_parquet():
             continue
         if name == "rounds":
             rounds = rounds_of(recipe, store)
             for round in range(rounds + 1):
-                write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
+                write_dataset(records(store, round), folder / round_file(round), "evol")
             for round in range(rounds + 1, recipe.rounds + 1):  # of before a stop ended the rounds
-                (folder / f"round-{round}.json").unlink(missing_ok=True)
+                (folder / round_file(round)).unlink(missing_ok=True)
         else:
             format, file = FILES[name]
             write_dataset(records(store), folder / file, format)

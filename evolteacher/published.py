@@ -1,6 +1,7 @@
 """What of a recipe, or of what was measured, others may see: cards, reports and what is pushed leave this machine.
 
-Taken out are folders of this machine, and the hosts of a private network. A run's own files keep both.
+Taken out are folders of this machine, the hosts of a private network, and names and passwords in addresses. A run's own
+files keep them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import socket
 import unicodedata
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,9 +25,12 @@ _PRIVATE_ENDS = (
 )  # fmt: skip
 """Ends of names that are known inside of a network only."""
 
-_ADDRESS = re.compile(r"(?i)(https?|wss?|grpcs?|tcp)://(?P<rest>\S+)")
+_ADDRESS = re.compile(r"(?i)(?P<scheme>(?!(?:s3a?|gs|gcs|hf|file)://)[a-z][a-z0-9+.-]*://)(?P<rest>\S+)")
+"""An address with a scheme; behind some stands a bucket, a repository or a path, and no host."""
+
+_SEVERAL = re.compile(r"([,;]\s*)")
 _BARE = re.compile(r"(?i)[^\s/]+(/\S*)?")
-_KEY = re.compile(r"(?i)(.*_)?(url|uri|host|hostname|endpoint|address|api_base)")
+_KEY = re.compile(r"(?i)(.*_)?(url|uri|host|hostname|endpoint|address|api_base)(s|es)?")
 """Options that are an address also where no scheme stands before it."""
 
 _LONGEST = 1024
@@ -43,7 +48,7 @@ def public_recipe_of(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def public(value: Any, key: str = "") -> Any:
-    """Return plain data without places of this machine and hosts of a private network.
+    """Return plain data without places of this machine, hosts of a private network, and passwords in addresses.
 
     Args:
         value: mappings, lists, texts and numbers; it stays as it is.
@@ -57,7 +62,7 @@ def public(value: Any, key: str = "") -> Any:
     if isinstance(value, list | tuple):
         return [public(each, key) for each in value]
     if isinstance(value, str) and len(value) < _LONGEST and "\0" not in value and "\n" not in value:
-        return _without_host(_without_folder(value), key)
+        return _without_hosts(_without_folder(value), key)
     return value
 
 
@@ -87,17 +92,27 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _without_folder(value: str) -> str:
-    whole = os.path.expanduser(value)
-    if os.path.isabs(whole) and os.path.exists(whole):
-        return os.path.basename(os.path.normpath(whole))
-    return value
+    """Return the last name of a path that is, or by its first folder could have been, one of this machine."""
+    whole = os.path.expanduser(value.removeprefix("file://"))
+    if not os.path.isabs(whole):
+        return value
+    first = os.path.join("/", *Path(whole).parts[1:2])
+    gone = len(Path(whole).parts) > 2 and _BARE.fullmatch(whole[1:]) is not None and os.path.isdir(first)
+    return os.path.basename(os.path.normpath(whole)) or value if gone or os.path.exists(whole) else value
 
 
-def _without_host(value: str, key: str) -> str:
-    found = _ADDRESS.fullmatch(value.strip())
+def _without_hosts(value: str, key: str) -> str:
+    """Return a text without private hosts where it is an address, or several with commas between them."""
+    parts, bare = _SEVERAL.split(value.strip()), "://" not in value and _KEY.fullmatch(key) is not None
+    shown = [part if number % 2 else _without_host(part, bare) for number, part in enumerate(parts)]
+    return "".join(shown) if shown != parts else value
+
+
+def _without_host(value: str, bare: bool) -> str:
+    found = _ADDRESS.fullmatch(value)
     if found is not None:
-        scheme, rest = f"{found[1]}://", found["rest"]
-    elif _KEY.fullmatch(key) and _BARE.fullmatch(value) and not value.startswith("env:"):
+        scheme, rest = found["scheme"], found["rest"]
+    elif bare and _BARE.fullmatch(value) and not value.startswith("env:"):
         scheme, rest = "", value
     else:
         return value
@@ -106,6 +121,5 @@ def _without_host(value: str, key: str) -> str:
         host = parts.hostname or ""
     except ValueError:
         return f"{scheme}{HIDDEN_HOST}"
-    if not is_private(host):
-        return value
-    return f"{scheme}{HIDDEN_HOST}{rest[len(parts.netloc) :]}"
+    behind = rest[len(parts.netloc) :]
+    return f"{scheme}{HIDDEN_HOST if is_private(host) else parts.netloc.rpartition('@')[2]}{behind}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from evolteacher.bandit import ByBandit
 from evolteacher.budget import Till
 from evolteacher.catalog import Catalog
 from evolteacher.database import DATABASE
-from evolteacher.differences import differences
 from evolteacher.engine import Engine
 from evolteacher.errors import EvolteacherError, UsageError
 from evolteacher.events import EvolutionSettled, RoundFinished, RunFinished, RunStarted
@@ -29,13 +27,14 @@ from evolteacher.intake import take_in
 from evolteacher.ledger import Ledger
 from evolteacher.lock import locked
 from evolteacher.messages import ROLES
-from evolteacher.outputs import begin_anew, check_free, exports, lock_recipe, write_outputs
+from evolteacher.outputs import exports, lock_recipe, write_outputs
 from evolteacher.prices import check_budget, given_prices, known_prices
 from evolteacher.progress import Progress
 from evolteacher.provenance import note_plugins
 from evolteacher.recipe import Recipe
 from evolteacher.requirements import cautions, check_requirements
 from evolteacher.rights import note_rights, seeds_not_allowed
+from evolteacher.runfolder import begin_anew, check_experiment, check_free
 from evolteacher.selecting import selected
 from evolteacher.stopping import WAITS
 from evolteacher.store import Store
@@ -299,33 +298,6 @@ def drop_rows(store: Store, recipe: Recipe, progress: Progress) -> None:
         dropped = [(r.round, r.order, use.label, reason) for r, reason in selected(use, partial(records, store), seeds)]
         store.add_drops(dropped)
         progress.filters[use.label] += len(dropped)
-
-
-def check_experiment(store: Store, recipe: Recipe) -> None:
-    """Stop where the folder holds another experiment, and list what differs.
-
-    A folder for which nothing was ever asked takes any: see :func:`~evolteacher.outputs.begin_anew`.
-
-    Raises:
-        UsageError: with a line for each difference.
-    """
-    stored = store.meta("experiment")
-    if stored is None or not store.was_asked():
-        return
-    different = list(differences(stored, json.loads(json.dumps(recipe.experiment()))))
-    if different:
-        folder = store.path.parent
-        raise UsageError(
-            "\n".join(
-                [
-                    f"{folder}: this folder holds a run of another experiment. What differs:",
-                    *different,
-                    "Put these back; or, where only filters differ, judge the run anew: evolteacher rejudge "
-                    f"{folder} --recipe RECIPE; or start another run: --out NEW, and --fork {folder} to reuse the "
-                    "replies that still fit.",
-                ]
-            )
-        )
 
 
 def _why(error: BaseException) -> str:

@@ -3,8 +3,9 @@
 import json
 
 import pytest
-from experiment import write_seeds
+from experiment import catalog, go, write_seeds
 
+import evolteacher as et
 from evolteacher.catalog import Catalog
 from evolteacher.cli import main
 from evolteacher.published import HIDDEN_HOST, is_private, public
@@ -45,13 +46,80 @@ class TestHosts:
         kept = {"base_url": f"https://{host}:8443/v1", "endpoint": f"{host}/v1"}
         assert not is_private(host) and public(kept) == kept
 
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "socks5://gpu7:1080", "redis://me:hunter2@gpu7.lan:6379/0", "postgresql+psycopg://gpu7/x",
+            "http://gpu7:8000/v1,http://gpu7.lan:8000/v1", "https://api.openai.com/v1, http://gpu7/v1",
+            "http://api.openai.com/v1;http://gpu7",
+        ],
+    )  # fmt: skip
+    def test_of_any_scheme_and_of_several_in_one_text(self, value):
+        shown = public({"anything": value})["anything"]
+        assert "gpu7" not in shown and "hunter2" not in shown and HIDDEN_HOST in shown
+        assert public({"base_urls": ["gpu7:8000", "https://api.openai.com/v1"], "hosts": ["gpu7"]}) == {
+            "base_urls": [HIDDEN_HOST, "https://api.openai.com/v1"], "hosts": [HIDDEN_HOST],
+        }  # fmt: skip
+
+    def test_a_name_and_password_are_hidden_at_a_host_that_everybody_knows_too(self):
+        for url in ("https://me:hunter2@api.example.com:8443/v1", "https://hunter2@api.example.com:8443/v1"):
+            assert public({"base_url": url}) == {"base_url": "https://api.example.com:8443/v1"}
+        assert public({"endpoint": "me:hunter2@api.example.com/v1"}) == {"endpoint": "api.example.com/v1"}
+
     def test_what_is_no_address_stays(self):
         kept = {
             "base_url": "env:MY_URL", "model": "gpu7", "path": "hf:owner/name", "prompt": "GET http://localhost:1/x\nnow",
             "description": "It asks http://localhost:1/v1 for it", "n": 3, "none": None, "host_count": "4", "a": "s3://b/c",
+            "bucket": "gs://data", "url": "https://api.openai.com/a,b", "hub": "hf://datasets/owner/name",
         }  # fmt: skip
         assert public(kept) == kept
         assert public({"url": "http://[::1/v1"}) == {"url": f"http://{HIDDEN_HOST}"}
+
+
+def test_a_folder_of_this_machine_is_hidden_also_where_it_is_gone(tmp_path):
+    gone = tmp_path / "models" / "tuned"
+    assert public({"model": str(gone)}) == {"model": "tuned"}
+    assert public({"data": f"file://{gone}"}) == {"data": "tuned"}
+    kept = {"path": "/v1/chat", "word": "/", "two": f"{gone} and more words", "name": "owner/name"}
+    assert public(kept) == kept
+
+
+class Local(et.Backend, name="local"):
+    """A model on this machine, which answers under the name that the recipe gives."""
+
+    model: str
+
+    async def complete(self, request):
+        return et.Reply("Write a function that does something else, and explain it.", model=self.model)
+
+
+class LocalPlugin:
+    """Brings it."""
+
+    @et.hookimpl
+    def register_backends(self):
+        return [Local]
+
+
+def test_a_models_folder_is_in_no_card_and_no_push_but_in_the_runs_own_rows(tmp_path):
+    write_seeds(tmp_path, 2)
+    folder = tmp_path / "models" / "tuned"
+    go(tmp_path / "seeds.jsonl", tmp_path / "r", [LocalPlugin()], rounds=1, filters=[], operators=["add-constraints"],
+       backends={"evolve": {"local": {"model": str(folder)}}})  # fmt: skip
+    assert str(folder) in (tmp_path / "r" / "dataset.jsonl").read_text()
+    assert str(tmp_path) not in (tmp_path / "r" / "README.md").read_text()
+    assert "| tuned |" in (tmp_path / "r" / "README.md").read_text()
+    assert main(["report", str(tmp_path / "r"), "--out", str(tmp_path / "page.html")]) == 0
+    page = (tmp_path / "page.html").read_text()
+    assert str(tmp_path) not in page and "tuned" in page
+    draft = tmp_path / "draft"
+    draft.mkdir()
+    with cleared(tmp_path / "r", catalog=Catalog.load()) as (store, rights):
+        dataset_parcel(store, draft, rights, partial=False, replies=True, catalog=catalog(LocalPlugin()))
+    for path in draft.iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes(), path.name
+    rows = [json.loads(line) for line in (draft / "dataset.jsonl").read_text().splitlines()]
+    assert [(row["model"], row["evolve_model"]) for row in rows] == [(None, None)] * 2 + [("tuned", "tuned")] * 2
 
 
 def test_a_private_host_is_in_no_card_no_report_and_no_push_but_in_the_runs_own_recipe(tmp_path, capsys):

@@ -11,11 +11,12 @@ import typer
 from evolteacher.cli import values
 from evolteacher.cli.options import Despite, RunFolder
 from evolteacher.cli.terminal import complain, count, load_catalog, note
-from evolteacher.dataset import DATASET_FORMATS, WITH_RIGHTS, write_dataset
+from evolteacher.dataset import DATASET_FORMATS, WITH_RIGHTS, left_out, write_dataset
 from evolteacher.errors import RunError, UsageError, did_you_mean
 from evolteacher.history import records, summarise
-from evolteacher.outputs import FILES
+from evolteacher.outputs import FILES, round_file
 from evolteacher.publishing.permission import cleared
+from evolteacher.rights import Clearance
 from evolteacher.store import Store
 
 ROUNDS = "rounds"
@@ -69,11 +70,18 @@ def export(
             return
         target = out if out is not None else run / _file(format, round)
         rows = write_dataset(records(store, round), target, format)
-        losing = format not in WITH_RIGHTS and any(any(names) for names in rights.mix)
-    if losing:
-        note(f"licences and terms are left out, for which {format} has no place ({' and '.join(WITH_RIGHTS)} have)")
+        losing = 0 if format in WITH_RIGHTS else _rows_with_rights(store, rights, round)
+    for line in left_out(losing):
+        note(line)
     if str(target) != "-":
         note(f"{count(rows, 'row')} written to {target}")
+
+
+def _rows_with_rights(store: Store, rights: Clearance, round: int | None) -> int:
+    """Return how many of the rows that are written name a licence or terms."""
+    if round is None:
+        return sum(rows for names, rows in rights.mix.items() if any(names))
+    return sum(1 for record in records(store, round) if record.licence or record.terms)
 
 
 def _rounds_at_most(store: Store) -> int:
@@ -94,5 +102,5 @@ def _rounds(store: Store, folder: Path, rounds: Iterable[int]) -> None:
     except OSError as error:
         raise RunError(f"{folder}: no folder can be made here: {error.strerror}; choose another with --out") from None
     for round in rounds:
-        rows = write_dataset(records(store, round), folder / f"round-{round}.json", "evol")
-        note(f"{count(rows, 'row')} written to {folder / f'round-{round}.json'}")
+        path = folder / round_file(round)
+        note(f"{count(write_dataset(records(store, round), path, 'evol'), 'row')} written to {path}")

@@ -15,7 +15,7 @@ from evolteacher.database import DATABASE
 from evolteacher.errors import UsageError
 from evolteacher.plan import MEASURED_FROM, Plan, make_plan
 from evolteacher.recipe import Recipe
-from evolteacher.runner import check_experiment
+from evolteacher.runfolder import check_experiment
 from evolteacher.store import Store
 from evolteacher.training.job import Training, read_recipe
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,9 +21,11 @@ from evolteacher.decontamination import certificate as certificates
 from evolteacher.errors import RunError, UsageError
 from evolteacher.history import records, summarise
 from evolteacher.outputs import FILES, exports, lock_recipe, write_card
+from evolteacher.published import public
 from evolteacher.publishing.leaks import check_for_secrets, secrets_of
 from evolteacher.publishing.permission import held_recipe, partial_because
 from evolteacher.recipe import Recipe
+from evolteacher.record import Record
 from evolteacher.rights import Clearance
 from evolteacher.store import Store
 from evolteacher.writing import atomic, write_lines
@@ -126,15 +128,25 @@ def _write(store: Store, draft: Path, recipe: Recipe, because: str, catalog: Cat
     for name in exports(recipe, lambda line: None):
         if name in FILES:
             format, file = FILES[name]
-            write_dataset(records(store), draft / file, format)
+            write_dataset(map(_public, records(store)), draft / file, format)
     if not any(draft.iterdir()):  # a recipe that exports rounds alone
-        write_dataset(records(store), draft / FILES["jsonl"][1], "jsonl")
+        write_dataset(map(_public, records(store)), draft / FILES["jsonl"][1], "jsonl")
     certificate = certificate_of(store, recipe)
     if certificate is not None:
         with atomic(draft / certificates.FILE) as out:
             out.write(certificate.as_json().encode("utf-8"))
     lock_recipe(draft, recipe, catalog, plain=public_recipe(recipe))
     write_card(store, draft, recipe, because, certificate, rights)
+
+
+def _public(record: Record) -> Record:
+    """Return a row whose models are named without this machine's folders: a local one is called by its own."""
+    evolution = record.evolution
+    return replace(
+        record,
+        reply=replace(record.reply, model=public(record.reply.model)),
+        evolution=replace(evolution, reply=replace(evolution.reply, model=public(evolution.reply.model))),
+    )
 
 
 def write_list(files: Iterable[ParcelFile], draft: Path) -> ParcelFile:
@@ -165,7 +177,8 @@ def _replies(store: Store) -> Iterator[Mapping[str, Any]]:
         "completion_tokens", "prompt", "reply",
     )  # fmt: skip
     for row in store.query(query):
-        yield dict(zip(names, row, strict=True))
+        told = dict(zip(names, row, strict=True))
+        yield {**told, "model": public(told["model"])}
 
 
 def licence_in(card: Path) -> str:

@@ -28,10 +28,13 @@ def held_recipe(store: Store, catalog: Catalog) -> Recipe:
         UsageError: the run never began.
         RecipeError: what it names is not installed.
     """
-    held = store.meta("recipe")
-    if held is None:
+    _check_begun(store)
+    return Recipe.from_dict(store.meta("recipe"), catalog=catalog)
+
+
+def _check_begun(store: Store) -> None:
+    if store.meta("recipe") is None:
         raise UsageError(f"{store.path.parent}: this run never began, so there is nothing in it; run its recipe first")
-    return Recipe.from_dict(held, catalog=catalog)
 
 
 def partial_because(store: Store) -> str:
@@ -57,7 +60,9 @@ def cleared(
 
     Raises:
         LicenceRefused: the licence does not allow the mix.
-        UsageError: there is no run, or the reason is blank.
+        UsageError: there is no run, or it never began; or the reason is blank.
+        RecipeError: the folder names something that is no licence; or what the card needs to tell of the reason is
+            not installed.
         RunError: the reason cannot be put on record: the run is going on, or the folder cannot be written.
     """
     why = None if despite is None else clean_text(despite)[0].strip()
@@ -66,6 +71,7 @@ def cleared(
     if why is not None and not dry_run:
         _put_on_record(folder, why, catalog)
     with Store(folder / DATABASE, read_only=True) as store, store.snapshot():
+        _check_begun(store)
         found = clearance(store, held_licence(store))
         if found.refused and why is not None and dry_run:
             found = replace(found, despite=why)

@@ -17,6 +17,7 @@ from typing import Any
 
 from evolteacher.fences import split_fences
 from evolteacher.history import lineage
+from evolteacher.published import public
 from evolteacher.record import Lineage, Step, clean_text
 from evolteacher.store import Store
 
@@ -182,4 +183,4 @@ def _whole(store: Store, order: int) -> dict[str, Any]:
 def _call(row: tuple[Any, ...]) -> dict[str, Any]:
     keys = "round step nth outcome text finish model prompt_tokens completion_tokens latency cost backend".split()
     call = dict(zip(keys, row, strict=False))
-    return {**call, "messages": json.loads(row[12]), "forked": bool(row[13])}
+    return {**call, "model": public(call["model"]), "messages": json.loads(row[12]), "forked": bool(row[13])}

@@ -20,7 +20,7 @@ from evolteacher import __version__
 from evolteacher.database import DATABASE
 from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
-from evolteacher.published import public_recipe_of
+from evolteacher.published import public, public_recipe_of
 from evolteacher.report import charts
 from evolteacher.report.certified import certified
 from evolteacher.report.chunks import CHUNK, SAMPLE_CHUNK, Sample, sample_chunks, tree_chunks
@@ -70,7 +70,7 @@ def write_report(run: Path, out: Path, sample: int | None = SAMPLE, besides: Bes
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.filters |= {each.__name__: each for each in (visible, number, share, took, gigabytes)}
+        environment.filters |= {each.__name__: each for each in (visible, number, share, took, gigabytes, public)}
         page = environment.get_template("report.html.j2")
         facts = {**_facts(run, store), **_followed(run, besides), **_lineages(store, chosen)}
         text = page.generate(style=style, script=script, script_hash=_hash(script), version=__version__, **facts)

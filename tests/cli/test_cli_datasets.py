@@ -28,6 +28,21 @@ def test_export_of_a_round_that_the_run_does_not_have_is_refused(cli, folder, ru
     assert not (folder / "out.file").exists()
 
 
+def test_export_of_a_run_that_never_began_is_refused(cli, folder):
+    cli("run", "recipe.yaml", "--set", "seeds=nowhere.jsonl").refused(2, "nowhere.jsonl")
+    before = sorted((folder / "runs/small").iterdir())
+    for words in ([], ["--round", "1"], ["--format", "rounds"]):
+        cli("export", "runs/small", *words).refused(2, "runs/small: this run never began", "run its recipe first")
+    assert [path for path in sorted((folder / "runs/small").iterdir()) if "run.db-" not in path.name] == before
+
+
+def test_export_of_a_round_counts_those_rows_whose_licence_is_lost(cli, folder):
+    assert cli("run", "recipe.yaml", "--set", "seeds.licence=mit").code == 0
+    for words, rows in ([], 12), (["--round", "1"], 4):
+        said = cli("export", "runs/small", "--format", "chat", "--out", "o", *words).err
+        assert f"licence or terms of {rows} rows left out: only jsonl and parquet have a place for them" in said
+
+
 def test_export_makes_the_runs_own_files_again(cli, folder, run):
     for name, format in {"dataset.json": "evol", "dataset.jsonl": "jsonl", "dataset.chat.jsonl": "chat"}.items():
         path = folder / "runs/small" / name

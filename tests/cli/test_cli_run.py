@@ -145,9 +145,13 @@ def test_a_first_try_for_which_nothing_was_asked_binds_its_folder_to_nothing(cli
     cli("run", "recipe.yaml", "--set", "rounds=3", "--set", f"backends.evolve={asks}").refused(1, "no such model")
     assert (folder / "runs/small/round-3.json").exists()
     write_seeds(folder / "seeds.jsonl", TASKS[1:])
+    own = [folder / "runs/small" / name for name in ("round-robin.json", "round-1.sharegpt.json", "round-01.json")]
+    for path in own:
+        path.write_text("precious")
     assert cli("plan", "recipe.yaml").code == 0
     assert "12 asked" in cli("run", "recipe.yaml").out
     assert not (folder / "runs/small/round-3.json").exists()
+    assert [path.read_text() for path in own] == ["precious"] * 3
     assert len(json.loads((folder / "runs/small/dataset.json").read_text())) == 9
     cli("run", "recipe.yaml", "--set", "rounds=3").refused(2, "another experiment")
 
