@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from evolteacher.database import LOCKED_RECIPE
 from evolteacher.decontamination import certificate as certificates
 from evolteacher.differences import differences
 from evolteacher.errors import UsageError
-from evolteacher.outputs import CARD, FILES, LOCKED_RECIPE, PREPARED_OPERATORS, round_files
+from evolteacher.outputs import CARD, FILES, PREPARED_OPERATORS, round_files
 from evolteacher.recipe import Recipe
 from evolteacher.store import Store
 
