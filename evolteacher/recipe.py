@@ -118,7 +118,8 @@ class Recipe(Section):
         Args:
             recipe: a path or a name.
             set: ``dotted.key=value`` changes, as ``--set`` on the command line; values are YAML.
-            backend: ``NAME`` or ``NAME:MODEL``: answers every role in place of the recipe's backends.
+            backend: ``NAME`` or ``NAME:MODEL``: answers every role in place of the recipe's backends; ``set`` may
+                change it.
             catalog: what is installed; loaded when None.
 
         Raises:
@@ -148,13 +149,13 @@ class Recipe(Section):
     ) -> Recipe:
         problems = Problems(located)
         check_version(problems)
+        if backend is not None:
+            apply_backend(located, backend, catalog)
         for change in changes:
             try:
                 apply_set(located, change, catalog)
             except RecipeError as error:
                 problems.lines.extend(error.problems)
-        if backend is not None:
-            apply_backend(located, backend, catalog)
         only_trains(problems)
         data = _known(problems)
         specs = data.get("backends")

@@ -176,10 +176,12 @@ def backends(tmp_path, backend, text=""):
 
 def test_backend_answers_everything(tmp_path):
     assert backends(tmp_path, "mute") == {"evolve": {"mute": {}}, "respond": "evolve", "judge": "evolve"}
-    loaded = recipe(
-        "filters: [{judge-it: {backend: mini}}]", tmp_path,
-        set=["backends.mini=api", "backends.alias=mini"], backend="mute",
-    )  # fmt: skip
+    smallest = "".join(line for line in SMALLEST.splitlines(True) if not line.startswith("backends:"))
+    (tmp_path / "r.yaml").write_text(
+        f"{smallest}backends: {{evolve: {{api: {{model: a}}}}, mini: api, alias: mini}}\n"
+        "filters: [{judge-it: {backend: mini}}]\n"
+    )
+    loaded = Recipe.load(tmp_path / "r.yaml", backend="mute", catalog=CATALOG)
     assert {name: key for name, key in loaded.backend_keys.items()} == dict.fromkeys(
         ["evolve", "respond", "judge", "mini", "alias"], "evolve"
     )
@@ -194,6 +196,15 @@ def test_what_follows_the_first_colon_is_the_model_as_it_stands(model, tmp_path)
     assert backends(tmp_path, f"api:{model}")["evolve"]["api"]["model"] == model
     assert backends(tmp_path, f"made/api:{model}")["evolve"]["made/api"]["model"] == model
     assert backends(tmp_path, f"other:{model}")["evolve"] == {"other": {"file": model}}
+
+
+def test_options_of_the_backend_that_answers_everything_are_set_beside_it(tmp_path):
+    changes = ["backends.evolve.headers={a: b}", "backends.judge={mute: {}}"]
+    plain = changed(tmp_path, *changes, text="", backend="made/api:c")
+    assert at(plain, ("backends", "evolve", "made/api", "model")) == "c"
+    assert at(plain, ("backends", "evolve", "made/api", "headers")) == {"a": "b"}
+    assert at(plain, ("backends", "judge")) == {"mute": {}}
+    assert plain["backends"]["respond"] == "evolve"
 
 
 BACKENDS = {
