@@ -10,9 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evolteacher.database import DATABASE, LOCKED_RECIPE
 from evolteacher.errors import RecipeError, did_you_mean
-from evolteacher.seeds import SeedReader
 
 if TYPE_CHECKING:
     from evolteacher.catalog import Catalog
@@ -70,6 +68,8 @@ def find_recipe(recipe: str | Path, catalog: Catalog) -> Path:
 
 def _is_dataset(path: Path, catalog: Catalog) -> bool:
     """Whether a seed reader takes a file by its name, and it does not begin as a recipe does."""
+    from evolteacher.seeds import SeedReader
+
     if path.suffix in (".yaml", ".yml"):
         return False
     with suppress(OSError), path.open("rb") as file:
@@ -81,6 +81,8 @@ def _is_dataset(path: Path, catalog: Catalog) -> bool:
 
 def _resuming(recipe: str | Path, path: Path) -> str:
     """Return how to go on with a run whose folder was given in place of its recipe; nothing where it is none."""
+    from evolteacher.database import DATABASE, LOCKED_RECIPE
+
     if not (path / DATABASE).is_file():
         return ""
     hint = ". It holds a run; to go on with it, give the command that began it once more"

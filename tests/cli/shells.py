@@ -39,18 +39,19 @@ def environment(home, **more):
 
 
 def script_of(shell, home):
-    """Return the completion script that evolteacher writes for a shell, kept in a file of the home folder."""
+    """Return the completion script that evolteacher writes for a shell; it is written once into the home folder."""
+    file = home / ("completion" if shell == "bash" else f"completion.{shell}")
+    if file.exists():
+        return file
     asked = environment(home, _EVOLTEACHER_COMPLETE=f"source_{shell}")
     done = subprocess.run([SCRIPT], env=asked, capture_output=True, text=True, timeout=60, check=True)
-    file = home / ("completion" if shell == "bash" else f"completion.{shell}")
     file.write_text(done.stdout)
     return file
 
 
 def reply(words, folder, home, **more):
     """Return what bash would offer: COMPREPLY after its function was called with these words; stderr must be empty."""
-    if not (home / "completion").exists():
-        script_of("bash", home)
+    script_of("bash", home)
     line = "\t".join([*words[:-1], words[-1] or "NOTHING"])
     command = ["bash", "--norc", "--noprofile", "-c", FUNCTION, "bash", line]
     done = subprocess.run(command, cwd=folder, env=environment(home, **more), capture_output=True, timeout=60)

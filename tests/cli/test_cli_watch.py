@@ -61,13 +61,17 @@ def test_a_run_is_watched_to_its_end(running, script):
 
 def test_who_watches_first_may_wait_for_a_run_to_begin_or_to_go_on(folder, cli):
     for again in range(2):
-        with subprocess.Popen([SCRIPT, "watch", "out", "--wait"], stderr=-1, text=True) as watching:
+        watching = subprocess.Popen([SCRIPT, "watch", "out", "--wait"], stderr=-1, text=True)
+        try:
             assert "out: no run goes on here yet; waiting for one" in watching.stderr.readline()
             time.sleep(1)
             assert watching.poll() is None
             assert cli("run", "recipe.yaml", "--out", "out", "--set", f"concurrency={again + 1}").code == 0
             assert "the run finished" in watching.communicate(timeout=30)[1]
             assert watching.returncode == 0
+        finally:
+            watching.kill()
+            watching.communicate()
 
 
 def test_ctrl_c_ends_the_watching_only(endless):
