@@ -417,7 +417,7 @@ class TestPlan:
             2,
             "40 of its 40 rows have more than sft.max_length, 5 tokens (the longest",
         ),
-        (["seeds.jsonl", "evolved.jsonl", "--set", "train.model=./gone"], 1, "there is no such folder"),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.model=./gone"], 2, "there is no such folder"),
         (["seeds.jsonl", "evolved.jsonl", "--on", "humanevil"], 2, "Did you mean 'humaneval'"),
         (["seeds.jsonl", "evolved.jsonl", "--set", "train.sft.epochs=3"], 2, "epochs"),
         (["seeds.jsonl", "evolved.jsonl", "--out", "seeds.jsonl"], 2, "this is a file"),
