@@ -189,6 +189,12 @@ def licence_id(text: str) -> str:
     return _ALIASES.get(name, name)
 
 
+def spelt(licence: str) -> str:
+    """Return a licence as rows are counted by it: known ones in one spelling, any other as a source wrote it."""
+    name = licence_id(licence)
+    return name if name in LICENCES or name in TERMS else licence
+
+
 def kind_of(licence: str) -> Kind:
     """Return what a licence, or named terms, ask."""
     name = licence_id(licence)

@@ -7,6 +7,8 @@ judge's words are no part of a row.
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +17,7 @@ from pydantic import ValidationError
 
 from evolteacher.backend import Backend
 from evolteacher.errors import EvolteacherError, LicenceRefused, PluginError, RecipeError, plugin_fault
-from evolteacher.licensing import UNKNOWN, join_terms, licence_id, split_terms, why_not, why_terms_not
+from evolteacher.licensing import UNKNOWN, join_terms, licence_id, spelt, split_terms, why_not, why_terms_not
 from evolteacher.recipe import Recipe
 from evolteacher.sections import Licence
 from evolteacher.store import Store
@@ -113,14 +115,17 @@ def note_rights(store: Store, recipe: Recipe) -> None:
 
 
 def mix_of(store: Store) -> dict[tuple[str, str], int]:
-    """Return the dataset's rows by (licence, terms), most first; an empty text stands for none known."""
+    """Return the dataset's rows by (licence, terms), most first; an empty text stands for none known.
+
+    A licence that is known has one spelling, however rows name it.
+    """
     authors, found = Authors(store), dict[tuple[str, str], int]()
     query = (
         f"SELECT licence, terms, made, count(*) FROM (SELECT seeds.licence, seed_terms.terms, {authors.column} AS made "
         f"{_ROWS}) GROUP BY licence, terms, made"
     )
     for licence, seed, made, rows in store.query(query):
-        key = (licence, authors.terms(seed, made))
+        key = (spelt(licence), authors.terms(seed, made))
         found[key] = found.get(key, 0) + rows
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
@@ -266,11 +271,12 @@ def let_go(store: Store, found: Clearance, why: str) -> None:
 def _first(store: Store, group: RefusedRows) -> tuple[Mapping[str, Any], ...]:
     authors = Authors(store)
     query = (
-        f"SELECT seeds.id, s.round, seeds.source, seed_terms.terms, {authors.column} {_ROWS} AND seeds.licence = ? "
-        "ORDER BY s.round, s.ord"
+        f"SELECT seeds.id, s.round, seeds.source, seed_terms.terms, {authors.column} {_ROWS} AND seeds.licence IN "
+        "(SELECT value FROM json_each(?)) ORDER BY s.round, s.ord"
     )
+    named = [row[0] for row in store.query("SELECT DISTINCT licence FROM seeds") if spelt(row[0]) == group.licence]
     rows = []
-    for lineage, round, source, seed, made in store.query(query, (group.licence,)):
+    for lineage, round, source, seed, made in store.query(query, (json.dumps(named),)):
         if authors.terms(seed, made) == group.terms:
             rows.append({"id": f"{lineage.hex()}/{round}", "round": round, "source": source})
             if len(rows) == EXAMPLES:
@@ -286,8 +292,10 @@ def seeds_not_allowed(recipe: Recipe, licences: Iterable[tuple[str, str, int]]) 
         licences: (licence, terms, seeds).
     """
     models = join_terms(text or UNKNOWN for text in terms_of(recipe).values())
-    lines = []
-    for licence, terms, number in list(licences)[:KINDS]:
+    lines, kinds = [], Counter[tuple[str, str]]()
+    for licence, terms, number in licences:
+        kinds[spelt(licence), terms] += number
+    for (licence, terms), number in kinds.most_common(KINDS):
         mix = {(licence, join_terms([*split_terms(terms), *split_terms(models)])): number}
         for group in refused_of(recipe.licence, mix):
             assert recipe.licence is not None

@@ -41,6 +41,11 @@ from evolteacher.store import Store
 from evolteacher.training.proxy import tune_proxy
 from evolteacher.writing import make_folder
 
+_STOP = "stop"
+
+STOPPED = "The run stopped:"
+"""How the sentence begins that says by what error a run was stopped."""
+
 
 @dataclass(frozen=True)
 class RunResult:
@@ -191,11 +196,13 @@ class Run:
             except BaseException as error:
                 self._write_partial(store, formats, _why(error))
                 raise
+            note_stop(store, "")
             return self._finish(store, formats)
 
     def _write_partial(self, store: Store, formats: tuple[str, ...], why: str) -> None:
         """Write what has settled; where even that fails, the error that stopped the run is the one to be seen."""
         try:
+            note_stop(store, why)
             write_outputs(store, self.folder, self.recipe, formats, why)
         except EvolteacherError as error:
             self.note(f"the dataset so far could not be written: {error}")
@@ -282,9 +289,21 @@ def why_pending(store: Store) -> str:
     return str(found[0]) if found is not None else "not started"
 
 
+def note_stop(store: Store, why: str) -> None:
+    """Store what stopped a run, in a sentence; empty where nothing did."""
+    if why or store.meta(_STOP) is not None:
+        store.set_meta(_STOP, why)
+
+
+def stop_of(store: Store) -> str:
+    """Return what stopped a run's last process before its end, in a sentence; empty where nothing did."""
+    return str(store.meta(_STOP) or "")
+
+
 def unfinished(pending: int, reason: str) -> str:
     """Return what the card says of lineages that are not finished; nothing where all are."""
-    return f"{pending:,} lineages are not finished ({reason})." if pending else ""
+    are = "lineage is" if pending == 1 else "lineages are"
+    return f"{pending:,} {are} not finished ({reason})." if pending else ""
 
 
 def drop_rows(store: Store, recipe: Recipe, progress: Progress) -> None:
@@ -302,5 +321,5 @@ def drop_rows(store: Store, recipe: Recipe, progress: Progress) -> None:
 
 def _why(error: BaseException) -> str:
     if isinstance(error, EvolteacherError):
-        return f"The run stopped: {error}"
+        return f"{STOPPED} {str(error).rstrip('.')}."
     return "The run was interrupted."

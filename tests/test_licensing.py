@@ -15,12 +15,13 @@ from evolteacher.cli import main
 from evolteacher.dataset import convert, merge
 from evolteacher.errors import LicenceRefused, PluginError, RecipeError, UsageError
 from evolteacher.history import records
-from evolteacher.licensing import LICENCES, TERMS, known_source, licence_id, why_not, why_terms_not
+from evolteacher.licensing import LICENCES, TERMS, known_source, licence_id, spelt, why_not, why_terms_not
 from evolteacher.publishing.parcel import dataset_parcel
 from evolteacher.publishing.permission import cleared
 from evolteacher.recipe import Recipe
 from evolteacher.rights import clearance, held_licence, mix_of
 from evolteacher.store import Store
+from evolteacher.training.rows import read_rows
 from evolteacher_backends.model_terms import terms_of_host, terms_of_model, terms_of_provider
 
 
@@ -214,7 +215,7 @@ class TestRows:
             (1, "mit", "anthropic, apache-2.0, openai"), (1, "", "anthropic, apache-2.0"),
         }  # fmt: skip
         assert sum(mix.values()) == len(rows) == 24
-        assert mix == {(a, b): sum((a, b) == row[1:] for row in rows) for a, b in mix}
+        assert mix == {(a, b): sum((a, b) == (spelt(row[1]), row[2]) for row in rows) for a, b in mix}
         written = [json.loads(line) for line in (tmp_path / "r" / "dataset.jsonl").read_text().splitlines()]
         assert [(row["round"], row["licence"] or "", row["terms"] or "") for row in written] == rows
 
@@ -335,7 +336,7 @@ class TestRefusals:
         assert "could not be published under mit" in (tmp_path / "notes").read_text()
         card = (run / "README.md").read_text()
         assert "**Not to be published as it is.**" in card and "\nlicense:" not in card
-        assert "| mit | openai | 6 | the terms: it names purposes" in card
+        assert "| mit | openai | 9 | the terms: it names purposes" in card
 
     def test_json_tells_all_of_it(self, run, capsys):
         assert main(["licences", str(run), "--json"]) == 2
@@ -354,7 +355,7 @@ class TestRefusals:
         assert "Published under `mit`, although evolteacher takes 21 of the rows" in card
         assert "we &lt;asked> them" in card and "license: mit" in card
         assert main(["export", str(run), "--out", out]) == 0
-        assert "licences and terms are left out" in capsys.readouterr().err
+        assert "licence or terms of 21 rows left out: " in capsys.readouterr().err
         for changes in ({"licence": "cc-by-4.0", "terms": {"evolve": "openai"}}, {"terms": {"evolve": "gemma"}}):
             go(tmp_path / "seeds.jsonl", run, rounds=1, filters=[], operators=["add-constraints"],
                backends={"evolve": "scripted"}, **{"licence": "mit", **changes})  # fmt: skip
@@ -461,6 +462,25 @@ class TestARunThatGoesOn:
         assert "cc-by-nc" not in (draft / "README.md").read_text() + (draft / "dataset.jsonl").read_text()
         with pytest.raises(LicenceRefused), cleared(goes_on.folder, catalog=Catalog.load()):
             pass
+
+
+def test_spellings_of_a_licence_are_one_line_and_one_kind_of_refused_rows(tmp_path, capsys):
+    spellings = ("MIT", "mit", "MIT License", "Mine", "mine")
+    rows = [{"instruction": f"task{n} doubles {n}", "output": "x", "licence": spellings[n % 5]} for n in range(10)]
+    (tmp_path / "seeds.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    notes = []
+    go(tmp_path / "seeds.jsonl", tmp_path / "r", rounds=1, filters=[], operators=["add-constraints"],
+       backends={"evolve": "scripted"}, terms={"evolve": "none"}, licence="cc0-1.0", note=notes.append)  # fmt: skip
+    assert len([note for note in notes if "6 of the seeds could not be published under cc0-1.0" in note]) == 1
+    with Store(tmp_path / "r" / "run.db", read_only=True) as store:
+        found = clearance(store, held_licence(store))
+    assert [(group.licence, group.rows) for group in found.refused] == [
+        ("mit", 6), ("mit", 6), ("Mine", 2), ("Mine", 2), ("mine", 2), ("mine", 2)
+    ]  # fmt: skip
+    assert [row["source"] for row in found.refused[0].first] == [f"seeds.jsonl:{n}" for n in (1, 2, 3)]
+    card = (tmp_path / "r" / "README.md").read_text()
+    assert "\n| mit | 12 |\n" in card and "| MIT | " not in card and "| Mine | 4 |" in card
+    assert read_rows(str(tmp_path / "r"), None, Catalog.load()).licences == {"mit": 12, "Mine": 4, "mine": 4}
 
 
 def test_a_repair_by_another_model_is_under_its_terms(tmp_path):

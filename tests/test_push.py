@@ -13,7 +13,7 @@ from experiment import go, write_seeds
 from loopback.hub import Hub, sha256
 
 from evolteacher.catalog import Catalog
-from evolteacher.errors import RunError, UsageError
+from evolteacher.errors import NoSuchModel, RunError, UsageError
 from evolteacher.publishing.hub import Target
 from evolteacher.publishing.modelparcel import model_parcel
 from evolteacher.publishing.parcel import dataset_parcel, front_matter
@@ -170,15 +170,31 @@ class TestADataset:
         assert hub.calls == []
         assert evolteacher("push", tmp_path / "r", "owner/data", **key).code == 0
 
+    def test_a_run_that_an_error_stopped_says_by_what_and_what_to_do(self, evolteacher, hub, tmp_path):
+        seeds = {"path": str(write_seeds(tmp_path, 3))}
+        wrong = {"evolve": {"scripted": {"rules": [{"error": "no-such-model", "reply": "gpu7.corp has no model 'x'"}]}}}
+        with pytest.raises(NoSuchModel):
+            go("", tmp_path / "r", note=lambda line: None, seeds=seeds, **{**SMALL, "backends": wrong})
+        said = evolteacher("push", tmp_path / "r", "owner/data")
+        said.refused(1, "3 lineages are not finished", "The run stopped: gpu7.corp has no model 'x'. Mend that first.")
+        assert evolteacher("push", tmp_path / "r", "owner/data", "--partial").code == 0
+        card = hub.repos["owner/data"].files()["README.md"].decode()
+        assert "> **Partial.** 3 lineages are not finished (interrupted). The rows" in card, "errors may name hosts"
+        go("", tmp_path / "r", note=lambda line: None, seeds=seeds, **SMALL)
+        with sqlite3.connect(tmp_path / "r" / "run.db") as db:
+            db.execute("UPDATE lineages SET pending = 'no answer' WHERE ord = 1")
+        said = evolteacher("push", tmp_path / "r", "owner/data")
+        said.refused(1, "1 lineage is not finished (no answer). Run the same command again")
+
     def test_an_unfinished_run_is_refused_and_goes_with_partial(self, evolteacher, hub, tmp_path):
         go(write_seeds(tmp_path, 4), tmp_path / "r", note=lambda line: None, **SMALL)
         with sqlite3.connect(tmp_path / "r" / "run.db") as db:
             db.execute("UPDATE lineages SET pending = 'no answer' WHERE ord = 1")
-        evolteacher("push", tmp_path / "r", "owner/data").refused(1, "1 lineages are not finished", "--partial")
+        evolteacher("push", tmp_path / "r", "owner/data").refused(1, "1 lineage is not finished", "--partial")
         assert hub.calls == []
         done = evolteacher("push", tmp_path / "r", "owner/data", "--partial")
         assert done.code == 0 and "this is not all of it" in done.err
-        assert b"> **Partial.** 1 lineages" in hub.repos["owner/data"].files()["README.md"]
+        assert b"> **Partial.** 1 lineage is" in hub.repos["owner/data"].files()["README.md"]
         evolteacher("push", tmp_path, "owner/data").refused(2, "no run")
         with sqlite3.connect(tmp_path / "r" / "run.db") as db:
             db.execute("DELETE FROM steps")

@@ -168,7 +168,7 @@ def make_plan(
         raise UsageError("train.validation is 0, and a comparison needs rows held out: --set train.validation=0.2")
     groups = groups_of(row for side in sides.values() for row in side.rows.rows)
     notes: list[str] = []
-    items = _items(sides, groups, training.train, notes)
+    items, long = _items(sides, groups, training.train, notes)
     held = held_out(items["a"], items["b"], training.train.validation, training.seed)
     parts = {
         side: ([i for i in found if i.group in held], [i for i in found if i.group not in held])
@@ -176,11 +176,7 @@ def make_plan(
     }
     for side, (kept, _) in parts.items():
         if _groups(kept) < LEAST_HELD:
-            raise UsageError(
-                f"{sides[side].source}: only {counted(_groups(kept), 'lineage')} held out, and {LEAST_HELD} are needed "
-                f"to tell anything: hold out more (--set train.validation={_enough(items.values())}), or name a "
-                "larger dataset"
-            )
+            raise UsageError(_too_few(sides[side], kept, long[side], training.train, _enough(items.values())))
     made = design(
         parts["a"][1],
         parts["b"][1],
@@ -205,12 +201,29 @@ def make_plan(
     )
 
 
+def _too_few(side: Side, held: Sequence[Item], long: Tokens, train: Train, share: float) -> str:
+    """Say that too few lineages of a side are held out, and why: its rows are too long, or it has too few."""
+    more = f"hold out more (--set train.validation={share}), or name a larger dataset"
+    if long.dropped:
+        more = (
+            f"{long.dropped:,} of its {counted(len(side.rows.rows), 'row')} have more than sft.max_length, "
+            f"{train.max_length:,} tokens (the longest has {long.longest:,}), and were left out: raise it (--set "
+            "train.sft.max_length=…), or cut them (--set train.too_long=truncate)"
+        )
+    return (
+        f"{side.source}: only {counted(_groups(held), 'lineage')} held out, and {LEAST_HELD} are needed to tell "
+        f"anything: {more}"
+    )
+
+
 def _items(
     sides: dict[Measured, Side], groups: dict[str, str], train: Train, notes: list[str]
-) -> dict[Measured, list[Item]]:
+) -> tuple[dict[Measured, list[Item]], dict[Measured, Tokens]]:
+    """Return each side's rows in tokens, and what was done about its long rows."""
     tokenizer = load_tokenizer(train)
     form = PromptForm.choose(train.form, tokenizer, train.template_options)
     found: dict[Measured, list[Item]] = {}
+    long: dict[Measured, Tokens] = {}
     for side, one in sides.items():
         notes += [f"{one.source}: {line}" for line in one.rows.notes]
         whole, items = Tokens(), []
@@ -220,8 +233,8 @@ def _items(
             whole.longest = max(whole.longest, made.longest)
             items += [Item(row, groups[lineage_of(row)], tokens, number) for tokens in made.rows]
         notes += [f"{one.source}: {line}" for line in whole.notes(train.max_length)]
-        found[side] = items
-    return found
+        found[side], long[side] = items, whole
+    return found, long
 
 
 def _groups(items: Iterable[Item]) -> int:

@@ -27,6 +27,7 @@ from evolteacher.publishing.permission import held_recipe, partial_because
 from evolteacher.recipe import Recipe
 from evolteacher.record import Record
 from evolteacher.rights import Clearance
+from evolteacher.runner import STOPPED, stop_of
 from evolteacher.store import Store
 from evolteacher.writing import atomic, write_lines
 
@@ -106,8 +107,10 @@ def dataset_parcel(
     run, recipe = store.path.parent, held_recipe(store, catalog)
     because = partial_because(store)
     if because and not partial:
+        stop = stop_of(store)
+        first = f" {stop} Mend that first." if stop.startswith(STOPPED) else ""
         raise RunError(
-            f"{run}: {because} Run the same command again to finish it, or push what there is with --partial"
+            f"{run}: {because}{first} Run the same command again to finish it, or push what there is with --partial"
         )
     if not summarise(store).records:
         raise UsageError(f"{run}: its dataset has no row, so there is nothing to push")

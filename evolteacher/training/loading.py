@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from evolteacher.errors import FatalError, MissingExtra, NoSuchModel, NotAuthorised, RunError, UsageError
+from evolteacher.errors import FatalError, MissingExtra, NoSuchModel, NotAuthorised, RecipeError, RunError, UsageError
 from evolteacher.trainsection import Train
 
 
@@ -21,6 +21,7 @@ def load_tokenizer(train: Train, *, fetch: bool = True) -> Any:
 
     Raises:
         MissingExtra: transformers is not installed.
+        RecipeError: the folder that the recipe names is none, or holds no checkpoint.
         BackendError: there is none, or it cannot be used; see :func:`explained`.
     """
     with explained(train), quiet():
@@ -85,11 +86,12 @@ def _where(train: Train, fetch: bool) -> tuple[str, dict[str, Any]]:
         options["revision"] = train.revision
     folder = Path(train.model).expanduser()
     if not folder.is_dir():
-        if train.model.startswith((".", "~", "/")):
-            raise NoSuchModel(f"train.model: '{train.model}': there is no such folder; give another, or a hub name")
+        if folder.exists() or train.model.startswith((".", "~", "/")):
+            why = "this is a file, and a checkpoint is a folder" if folder.exists() else "there is no such folder"
+            raise RecipeError(f"train.model: '{train.model}': {why}; give another, or a hub name")
         return train.model, options
     if not (folder / "config.json").is_file():
-        raise NoSuchModel(
+        raise RecipeError(
             f"train.model: folder '{train.model}' holds no config.json, so it is no checkpoint: give the one to which "
             "save_pretrained wrote"
         )
@@ -103,7 +105,7 @@ def explained(train: Train) -> Iterator[None]:
     Raises:
         MissingExtra: a package of the extra ``train`` is not installed.
         NotAuthorised: the hub wants a token or a licence accepted.
-        NoSuchModel: neither a folder nor a name that the hub knows (or that lies in its cache, when offline).
+        NoSuchModel: no name that the hub knows (or that lies in its cache, when offline), or a folder without weights.
         FatalError: it brings code of its own and the recipe does not trust it, it does not fit into memory, or else.
     """
     try:

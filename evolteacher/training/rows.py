@@ -15,7 +15,7 @@ from evolteacher.database import DATABASE
 from evolteacher.dataset import row_of
 from evolteacher.errors import UsageError
 from evolteacher.history import records, summarise
-from evolteacher.licensing import split_terms
+from evolteacher.licensing import spelt, split_terms
 from evolteacher.record import text_id
 from evolteacher.sources import SeedReport, counted, no_rows, read_examples, reader_for
 from evolteacher.store import Store
@@ -75,7 +75,7 @@ class Rows:
     @property
     def licences(self) -> dict[str, int]:
         """Return rows by licence, most first; the empty text stands for those without."""
-        return dict(Counter(row.licence for row in self.rows).most_common())
+        return dict(Counter(spelt(row.licence) for row in self.rows).most_common())
 
     @property
     def terms(self) -> dict[str, int]:

@@ -412,7 +412,12 @@ class TestPlan:
         (["seeds.jsonl", "evolved.jsonl", "--set", "train.validation=0.05"], 2, "--set train.validation=0.13"),
         (["seeds.jsonl", "evolved.jsonl", "--set", "train.validation=0.9"], 2, "only 4 rows of each are left"),
         (["seeds.jsonl", "few.jsonl"], 2, "few.jsonl: only 1 lineage held out, and 5 are needed"),
-        (["seeds.jsonl", "evolved.jsonl", "--set", "train.model=./gone"], 1, "there is no such folder"),
+        (
+            ["seeds.jsonl", "evolved.jsonl", "--set", "train.sft.max_length=5"],
+            2,
+            "40 of its 40 rows have more than sft.max_length, 5 tokens (the longest",
+        ),
+        (["seeds.jsonl", "evolved.jsonl", "--set", "train.model=./gone"], 2, "there is no such folder"),
         (["seeds.jsonl", "evolved.jsonl", "--on", "humanevil"], 2, "Did you mean 'humaneval'"),
         (["seeds.jsonl", "evolved.jsonl", "--set", "train.sft.epochs=3"], 2, "epochs"),
         (["seeds.jsonl", "evolved.jsonl", "--out", "seeds.jsonl"], 2, "this is a file"),

@@ -387,7 +387,7 @@ def site(tmp_path_factory):
             path.parent.mkdir(exist_ok=True)
             path.write_text(words.replace("OPERATOR", name))
     install(root / "site", *(root / name for name in packages))
-    assert len(list((root / "site").glob("*.dist-info"))) == len(packages) == 44
+    assert len(list((root / "site").glob("*.dist-info"))) == len(packages) == 46
     return root / "site"
 
 

@@ -11,7 +11,7 @@ import pytest
 from tiny_model import write_model, write_recipe, write_rows
 
 import evolteacher as et
-from evolteacher.errors import BackendError, RecipeError, RunError, UsageError
+from evolteacher.errors import RecipeError, RunError, UsageError
 from evolteacher.training.curve import loss_curve
 from evolteacher.training.mask import check_mask
 from evolteacher.training.plan import plan_training
@@ -215,7 +215,8 @@ class TestWays:
     @pytest.mark.parametrize(
         ("change", "error", "said"),
         [
-            ("train.model=./gone", BackendError, "there is no such folder"),
+            ("train.model=./gone", RecipeError, "there is no such folder"),
+            (f"train.model={__file__}", RecipeError, "this is a file, and a checkpoint is a folder"),
             ("train.sft.bf16=true train.sft.tf32=true", RecipeError, "train.sft: "),
             ("train.sft.max_length=20", UsageError, "every row has more than 20 tokens"),
             ("train.method=lora train.lora.target_modules=[nothing]", RunError, "nothing"),
