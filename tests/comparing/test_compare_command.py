@@ -367,6 +367,9 @@ class TestPlan:
     def test_unequal_sizes_are_matched_by_rows_and_by_tokens(self, cli):
         code, _, err = cli("seeds.jsonl", "evolved.jsonl", "--dry-run", "--out", "dry")
         assert code == 0 and not Path("dry").exists() and "nothing was trained" in err
+        assert "A 32 rows of 448 tokens, B 32 rows of" in err
+        assert "matched by tokens: A 32 rows of 448 tokens, B 2" in err
+        assert "16 trainings" in err, "A is whole in both, and trained once for both"
 
     @pytest.mark.parametrize(
         ("on", "said"), [("no-such-benchmark", "no benchmark is called"), ("problems:no.jsonl", "no.jsonl")]
@@ -374,9 +377,6 @@ class TestPlan:
     def test_a_benchmark_that_cannot_be_read_is_said_of_a_plan_too(self, cli, on, said):
         code, _, err = cli("seeds.jsonl", "evolved.jsonl", "--dry-run", "--out", "dry", "--on", on)
         assert code == 2 and said in err and "nothing was trained" not in err
-        assert "A 32 rows of 448 tokens, B 32 rows of" in err
-        assert "matched by tokens: A 32 rows of 448 tokens, B 2" in err
-        assert "16 trainings" in err, "A is whole in both, and trained once for both"
 
     def test_a_run_alone_is_its_seeds_against_its_evolved_rows(self, cli, place):
         (place / "tasks.txt").write_text("\n".join(f"Write a function that adds {n} to x." for n in range(40)))
