@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evolteacher.cli.telling import Telling
+from evolteacher.cli.trainshow import tell_step
 from evolteacher.errors import UsageError
 
 
@@ -51,3 +52,13 @@ def test_the_options_can_be_typed_again(options, words):
 def test_quiet_and_verbose_are_refused_together():
     with pytest.raises(UsageError, match="do not go together"):
         Telling.of(True, True, None)
+
+
+def test_verbose_says_of_a_step_what_was_measured():
+    lines = []
+    with Telling.of(False, True, None).begun(lines.append) as voice:
+        told = tell_step(voice)
+        told({"step": 1000, "loss": 0.5})
+        told({"step": 1000, "eval_loss": 1.25})
+        told({"step": 1001, "learning_rate": 0.1})
+    assert lines == ["step 1,000: loss 0.500", "step 1,000: held out 1.250"]
