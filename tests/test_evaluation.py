@@ -370,3 +370,9 @@ def test_what_a_task_of_lm_eval_does_not_take_is_refused_before_anything_is_load
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "takes no " in done.stderr and all(word in done.stderr for word in words if word.startswith("--"))
     assert "no-such-backend" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [["--samples", "s.jsonl"], ["--model", "no-such-backend", "--n", "2"]])
+def test_a_task_of_lm_eval_takes_a_model_and_one_sample(tmp_path, words):
+    done = evaluate(tmp_path, "-b", "lm-eval:gsm8k", *words)
+    assert done.returncode == 2 and "takes --model, and no --samples or --n" in done.stderr

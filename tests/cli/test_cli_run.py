@@ -466,6 +466,8 @@ def test_log_json_to_stderr_holds_nothing_but_json_and_says_what_stopped_a_run(c
     result = cli("run", "recipe.yaml", "--log-json", "-")
     assert [json.loads(line)["event"] for line in result.err.splitlines()][-1] == "run_finished"
     assert result.out == "runs/small/dataset.json\n"
+    loud = cli("run", "recipe.yaml", "--out", "loud", "--log-json", "-", "--verbose")
+    assert [json.loads(line)["event"] for line in loud.err.splitlines()].count("evolution_settled") == 12
     cli("run", "recipe.yaml", "--log-json", "no/such/folder/log").refused(1, "no/such/folder/log")
     assert cli("run", "recipe.yaml", "--out", "cut", "--set", "seeds.path=none.jsonl", "--log-json", "log").code == 2
     assert "none.jsonl" in events(folder / "log")[-1]["text"]
