@@ -66,7 +66,11 @@ class DecontaminationReport:
 def decontaminate(
     source: str | Path, against: Sequence[BenchmarkSpec], out: str | Path | None = None, **options: Any
 ) -> DecontaminationReport:
-    """Find the problems of benchmarks in a dataset; see :func:`adecontaminate`, which Jupyter awaits."""
+    """Find the problems of benchmarks in a dataset; see :func:`adecontaminate`, which Jupyter awaits.
+
+    Raises:
+        UsageError: an event loop is running already; all other errors are those of :func:`adecontaminate`.
+    """
     return carried_out("decontaminate", adecontaminate, source, against, out, **options)
 
 

@@ -94,7 +94,11 @@ class Rejudged:
 
 
 def rejudge(run: Path | str, **options: Any) -> Rejudged:
-    """Judge a run anew; see :func:`arejudge`. Inside a running event loop (Jupyter), ``await et.arejudge(…)``."""
+    """Judge a run anew; see :func:`arejudge`. Inside a running event loop (Jupyter), ``await et.arejudge(…)``.
+
+    Raises:
+        UsageError: an event loop is running already; all other errors are those of :func:`arejudge`.
+    """
     return carried_out("rejudge", arejudge, run, **options)
 
 

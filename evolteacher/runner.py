@@ -93,7 +93,11 @@ class RunResult:
 
 
 def run(recipe: Recipe | str | Path, out: Path | str | None = None, **options: Any) -> RunResult:
-    """Run a recipe to its end; see :func:`arun`. Inside a running event loop (Jupyter), ``await et.arun(…)``."""
+    """Run a recipe to its end; see :func:`arun`. Inside a running event loop (Jupyter), ``await et.arun(…)``.
+
+    Raises:
+        UsageError: an event loop is running already; all other errors are those of :func:`arun`.
+    """
     return carried_out("run", arun, recipe, out, **options)
 
 

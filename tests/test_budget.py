@@ -51,8 +51,13 @@ def test_a_run_stops_below_its_budget_and_a_larger_one_finishes_it(budget, seeds
     assert "**Partial.**" in (tmp_path / "run" / "README.md").read_text()
     again = go(seeds, tmp_path / "run", budget=budget, **options)
     assert (again.calls, again.pending > 0) == (0, True)
+    ((name, most),) = budget.items()
+    assert again.needed[name] > most
+    for share, asks in ((0.999, False), (1.001, True)):  # the least budget in which the next call fits
+        tried = go(seeds, tmp_path / "run", budget={name: type(most)(again.needed[name] * share)}, **options)
+        assert (tried.calls > 0) == asks, share
     last = go(seeds, tmp_path / "run", budget={name: most * 1000 for name, most in budget.items()}, **options)
-    assert (last.pending, last.budget) == (0, "")
+    assert (last.pending, last.budget, dict(last.needed)) == (0, "", {})
     assert dataset_bytes(tmp_path / "run") == dataset_bytes(tmp_path / "whole")
 
 

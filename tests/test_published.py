@@ -23,6 +23,8 @@ KNOWN = (
     "api.openai.com",
     "8.8.8.8",
     "[2606:4700::1111]",
+    "[::ffff:8.8.8.8]",
+    "api\u3002openai\u3002com",
     "local.example.com",
     "internal.io",
     "mylocal.de",

@@ -335,6 +335,17 @@ class TestWhatIsThere:
         assert "model-1-of-1.safetensors" in done.err and "is removed" in done.err
         assert [name for name in repo.files() if name.endswith("safetensors")] == ["model.safetensors"]
 
+    def test_of_a_model_large_files_that_were_changed_there_are_not_taken_away(self, evolteacher, hub, tmp_path):
+        folder = training(tmp_path / "t")
+        (folder / "model" / "model.safetensors").rename(folder / "model" / "model-1-of-1.safetensors")
+        assert evolteacher("push", "--model", folder, "owner/tuned").code == 0
+        (folder / "model" / "model-1-of-1.safetensors").rename(folder / "model" / "model.safetensors")
+        repo = hub.serve("model", "owner/tuned", {"model-1-of-1.safetensors": b"somebody's own weights"})
+        repo.large.add("model-1-of-1.safetensors")
+        done = evolteacher("push", "--model", folder, "owner/tuned")
+        assert done.code == 0 and "stays: model-1-of-1.safetensors" in done.err and "removed" not in done.err
+        assert repo.files()["model-1-of-1.safetensors"] == b"somebody's own weights"
+
 
 class TestRefusals:
     def test_without_a_token_in_the_environment(self, evolteacher, run, hub, tmp_path):

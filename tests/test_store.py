@@ -177,3 +177,41 @@ def test_a_run_in_a_folder_that_cannot_be_written_is_read_if_it_was_ended_proper
     assert "cannot be written" in said[1]
     assert "copy its folder" in said[1]
     assert len(said) == 2
+
+
+def test_whatever_was_bought_or_worked_out_keeps_a_folder_from_being_begun_anew(store):
+    """Each of these alone was paid for, or may yet be billed, or took a machine's time."""
+    bought = {
+        "replies": lambda: store.add_reply(new()),
+        "charges": lambda: store.write(
+            "INSERT INTO charges (backend, slot, tokens, usd, why, at) VALUES ('evolve', 's', 1, 0.1, 'unknown', 0)"
+        ),
+        "batches": lambda: store.write(
+            "INSERT INTO batches (backend, tag, provider, ended, at) VALUES ('evolve', 't', 'p', 0, 0)"
+        ),
+        "results": lambda: store.write(
+            "INSERT INTO results (lineage, round, step, fingerprint, what, text, seconds, at) "
+            "VALUES (x'00', 1, 'filter:x', x'00', '{}', 'passed', 1.5, 0)"
+        ),
+    }
+    derived = {"meta", "seeds", "seed_terms", "steps", "lineages", "drops", "batch_items"}
+    tables = {row[0] for row in store.query("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert bought.keys() | derived == tables, "a new table is one or the other"
+    for table, buy in bought.items():
+        assert not store.was_asked()
+        buy()
+        assert store.was_asked(), table
+        with pytest.raises(AssertionError):
+            store.begin_anew()
+        store.write(f"DELETE FROM {table}")
+
+
+def test_what_is_begun_anew_is_empty(store):
+    store.add_seeds(0, [Seed(Instruction("one"), "a", "f:1", "mit", "openai")])
+    store.write_lineage(0, [step(0), step(1)], "no answer")
+    store.add_drops([(1, 0, "near-duplicates", "alike")])
+    store.set_meta("experiment", {"seed": 1})
+    store.begin_anew()
+    for table in ("seeds", "seed_terms", "steps", "lineages", "drops"):
+        assert store.query(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
+    assert [row[0] for row in store.query("SELECT key FROM meta")] == ["schema"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from evolteacher.cli import INTERRUPTED, values
+from evolteacher.cli.hubwords import say_once
 from evolteacher.cli.options import Changes, benchmark_spec
 from evolteacher.cli.telling import LogJson, Quiet, Telling, Verbose, Voice
 from evolteacher.cli.terminal import command_line, count, duration, emit, load_catalog, note, one_line, plain
@@ -110,6 +111,7 @@ def compare(
     was stopped.
     """
     telling = Telling.of(quiet, verbose, log_json)
+    say_once(quiet=telling.quiet)
     if recipe is None:
         raise UsageError("--train RECIPE is needed: a recipe with 'train:', such as train-smollm2 or train-lora")
     if matched not in _MATCHED:

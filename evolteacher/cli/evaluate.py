@@ -14,6 +14,7 @@ import typer
 from evolteacher.benchmark import Benchmark, Problem
 from evolteacher.cli import INTERRUPTED, values
 from evolteacher.cli.harness import measure
+from evolteacher.cli.hubwords import say_once
 from evolteacher.cli.options import benchmark_spec
 from evolteacher.cli.scores import Bar, show_scores, tell_end, tell_start
 from evolteacher.cli.scores import show_failures as show_failed
@@ -110,6 +111,7 @@ def evaluate(
 ) -> None:
     """Measure a model, or a file of samples, on a benchmark. The same command goes on where it was stopped."""
     telling = Telling.of(quiet, verbose, log_json)
+    say_once(quiet=telling.quiet)
     ks = sorted(set(k or [1]))
     _check(model, samples, ks, n, seconds)
     if quiet and show_failures:

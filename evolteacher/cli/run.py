@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Self
 import typer
 
 from evolteacher.cli import INTERRUPTED, values
+from evolteacher.cli.hubwords import say_once
 from evolteacher.cli.options import BackendName, Changes, Limit, OutFolder, RecipeName, with_limit
 from evolteacher.cli.telling import ALOUD, LogJson, Quiet, Telling, Verbose, Voice
 from evolteacher.cli.terminal import command_line, complain, count, load_catalog, note
@@ -53,6 +54,7 @@ def run(
     from evolteacher.recipe import Recipe
 
     telling = Telling.of(quiet, verbose, log_json)
+    say_once(quiet=telling.quiet)
     resume = resume_command(recipe, out, limit, changes or [], backend, fork)
     catalog = load_catalog()
     loaded = Recipe.load(recipe, set=with_limit(changes, limit), backend=backend, catalog=catalog)

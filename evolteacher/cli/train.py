@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from evolteacher.cli import INTERRUPTED, values
+from evolteacher.cli.hubwords import say_once
 from evolteacher.cli.options import Changes, RecipeName
 from evolteacher.cli.stages import follow, planned
 from evolteacher.cli.telling import ALOUD, LogJson, Quiet, Telling, Verbose, Voice
@@ -53,6 +54,7 @@ def train(
     The same command goes on from the last checkpoint. Ctrl-C stops after the step with a checkpoint.
     """
     telling = Telling.of(quiet, verbose, log_json)
+    say_once(quiet=telling.quiet)
     words = ["train", recipe, *(["--out", str(out)] if out is not None else [])]
     for change in changes or []:
         words += ["--set", change]

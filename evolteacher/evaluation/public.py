@@ -31,7 +31,11 @@ def evaluate(
     out: Path | str | None = None,
     **options: Any,
 ) -> Evaluation:
-    """Measure a model on a benchmark; see :func:`aevaluate`, which Jupyter awaits."""
+    """Measure a model on a benchmark; see :func:`aevaluate`, which Jupyter awaits.
+
+    Raises:
+        UsageError: an event loop is running already; all other errors are those of :func:`aevaluate`.
+    """
     return carried_out("evaluate", aevaluate, model, benchmark, out, **options)
 
 

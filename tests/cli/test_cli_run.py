@@ -148,7 +148,8 @@ def test_a_first_try_for_which_nothing_was_asked_binds_its_folder_to_nothing(cli
     own = [folder / "runs/small" / name for name in ("round-robin.json", "round-1.sharegpt.json", "round-01.json")]
     for path in own:
         path.write_text("precious")
-    assert cli("plan", "recipe.yaml").code == 0
+    planned = cli("plan", "recipe.yaml")
+    assert planned.code == 0 and "would refuse this folder" not in planned.err
     assert "12 asked" in cli("run", "recipe.yaml").out
     assert not (folder / "runs/small/round-3.json").exists()
     assert [path.read_text() for path in own] == ["precious"] * 3

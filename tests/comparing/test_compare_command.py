@@ -294,8 +294,12 @@ class TestInputsThatAreReplaced:
         assert cli(*begun)[0] == 1
         self.problems(8)
         assert "cannot be understood" in cli(*begun)[2], "more problems are no others"
-        self.problems(8, "assert f() != {n}")
-        assert "and 3 more" in cli(*begun)[2], "those that came later are on record, too"
+        self.problems(6)
+        assert cli(*begun)[0] == 1, "fewer are no others, either"
+        self.problems(8)
+        lines = Path("own.jsonl").read_text().splitlines(keepends=True)
+        Path("own.jsonl").write_text("".join([*lines[:7], lines[7].replace("== 7", "!= 7")]))
+        assert "at the beginning: p7\n" in cli(*begun)[2], "one that came later, and was left out since, is on record"
 
     @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json", "modeling_x.py"])
     def test_a_model_that_was_replaced_in_its_place_is_noticed(self, cli, begun, tmp_path, name):
