@@ -157,7 +157,7 @@ class Summary:
         kept: rows of the dataset by round, after dataset filters.
         rejected: evolutions rejected, by round.
         filters: (stage, filter) -> rejections; dataset filters have the stage ``dataset``.
-        operators: operator -> (tried, kept).
+        operators: operator -> (tried, kept), kept after dataset filters, too.
         calls: outcomes stored, by backend key and model -> (calls, prompt tokens, completion tokens).
         forked: outcomes that were taken from another run.
         latency: seconds that backends took for all calls together.
@@ -226,7 +226,9 @@ def summarise(store: Store, limit: int | None = None) -> Summary:
         "SELECT 'dataset', filter, count(*) FROM drops GROUP BY filter ORDER BY 3 DESC, 1, 2"
     )
     operators = one(
-        "SELECT operator, count(*), sum(filter = '') FROM steps WHERE round > 0 GROUP BY operator ORDER BY operator"
+        "SELECT s.operator, count(*), sum(s.filter = '' AND drops.filter IS NULL) FROM steps s "
+        "LEFT JOIN drops ON drops.ord = s.ord AND drops.round = s.round "
+        "WHERE s.round > 0 GROUP BY s.operator ORDER BY s.operator"
     )
     calls = one(
         "SELECT backend, model, count(*), sum(prompt_tokens), sum(completion_tokens) FROM replies WHERE NOT forked "

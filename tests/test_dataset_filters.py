@@ -65,6 +65,15 @@ def test_the_order_in_which_replies_come_changes_nothing(seeds, tmp_path, filter
 BEST = {"deita": {"most": 6, "scores": ["mark"], "by": "words"}}
 
 
+def test_what_an_operator_kept_is_in_the_dataset(seeds, tmp_path):
+    found = run(seeds, tmp_path / "run", operators=["harder", "longer"], dataset_filters=["near-duplicates"]).summary
+    dropped = found.filters[("dataset", "near-duplicates")]
+    assert dropped > 5
+    kept = sum(kept for _, kept in found.operators.values())
+    assert kept == sum(number for round, number in found.kept.items() if round)
+    assert sum(tried for tried, _ in found.operators.values()) == kept + dropped + sum(found.rejected.values())
+
+
 def test_scores_that_filters_gave_decide_and_rejudge_moves_the_choice(seeds, tmp_path):
     out = tmp_path / "run"
     assert run(seeds, out, filters=["mark"], dataset_filters=[BEST]).records == 6
