@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 Complete = Callable[[str], list[str]]
 
 RECIPE_ENDINGS = (".yaml", ".yml")
-DATASET_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".txt")
+_PLAIN = (".json", ".jsonl", ".ndjson", ".jl", ".csv", ".tsv", ".parquet", ".pq", ".txt")
+DATASET_ENDINGS = (*_PLAIN, *(f"{ending}.gz" for ending in _PLAIN))
+"""Of what evolteacher's own seed readers claim, which are not imported for a completion."""
 
 _DEEPEST = 16
 """Folders that are entered at once, because each is the only thing in the one above."""

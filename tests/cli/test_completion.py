@@ -10,8 +10,9 @@ from commands import SCRIPT
 from shells import Terminal, environment, reply
 
 from evolteacher.catalog import Catalog
-from evolteacher.cli import completion
+from evolteacher.cli import completion, values
 from evolteacher.installed import declared_commands
+from evolteacher.seeds import SeedReader
 
 MODELS = ["qwen2.5-coder-0.5b-instruct", "qwen2.5-coder-1.5b-instruct", "smollm2-135m-instruct"]
 
@@ -397,3 +398,10 @@ def test_commands_and_recipes_are_completed_without_what_carries_them_out(home, 
     loaded = set((folder / "modules").read_text().split("\n"))
     assert "typer" in loaded and not loaded & {"rich", "evolteacher.catalog", "sqlite3"}
     assert not [name for name in loaded if name.startswith(("evolteacher_plugins.", "evolteacher_backends."))]
+
+
+def test_every_ending_that_a_seed_reader_claims_is_offered():
+    readers = [entry.cls for entry in Catalog.load().entries(SeedReader.kind)]
+    own = [ending for reader in readers for ending in getattr(reader, "endings", ())]
+    assert len(own) > 5
+    assert {*own, *(f"{ending}.gz" for ending in own)} == set(values.DATASET_ENDINGS)
