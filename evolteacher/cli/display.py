@@ -171,8 +171,10 @@ class Display:
             self._live.start()
         table = self.table()
         self._erase_wrapped()
+        # Measured before it is drawn: a terminal that becomes narrower from then on has wrapped what was drawn.
+        drawn = self._console.width, [cell_len("".join(s.text for s in line)) for line in self._lines(table)]
         self._live.update(table, refresh=True)
-        self._drawn = self._console.width, [cell_len("".join(s.text for s in line)) for line in self._lines(table)]
+        self._drawn = drawn
 
     def _lines(self, table: Group) -> list[list[Segment]]:
         """Return a table's lines as they are drawn."""
