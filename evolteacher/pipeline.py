@@ -126,8 +126,8 @@ def read_finding(label: str, finding: object, *, may_repair: bool = False) -> Ju
     """
     judgement = finding if isinstance(finding, Judgement) else Judgement(reason=finding)  # type: ignore[arg-type]
     score, reason = judgement.score, judgement.reason
-    if reason is not None and not (isinstance(reason, str) and reason.strip()):
-        raise PluginError(f"filter '{label}' returned {finding!r}, and a reason in words or None is needed")
+    if reason is not None and not isinstance(reason, str):
+        raise PluginError(f"filter '{label}' returned {finding!r}, and a reason or None is needed")
     if score is not None and (isinstance(score, bool) or not isinstance(score, int | float) or not isfinite(score)):
         raise PluginError(f"filter '{label}' gave the score {score!r}, and a finite number or None is needed")
     response = judgement.response

@@ -25,19 +25,9 @@ class Silent(et.Operator, name="silent"):
         return self.prompt_is
 
 
-class Mute(et.InstructionFilter, name="mute"):
-    def reject(self, evolution):
-        return ""
-
-
 @et.hookimpl
 def register_operators():
     return [Silent]
-
-
-@et.hookimpl
-def register_filters():
-    return [Mute]
 
 
 @et.hookimpl
@@ -66,7 +56,6 @@ FAULTS = {
     ),
     "a prompt is None": (["operators=[silent]"], ("operator 'silent'", "not None: is a `return` missing?")),
     "a prompt is empty": (["operators=[{silent: {prompt_is: ''}}]"], ("operator 'silent'", "the prompt is empty")),
-    "a reason is empty": (["filters=[mute]"], ("filter 'mute' returned ''", "a reason in words or None")),
 }
 
 
