@@ -162,13 +162,13 @@ def test_a_key_that_the_provider_sends_back_is_in_nothing_written(folder, echo):
         assert process.returncode == 0, texts[1]
         texts += shown(path)
         provider.configure(script=[{"fault": "403"}])
-        (path / "run" / "run.db").rename(path / "first.db")
+        (path / "run").rename(path / "first")
         process = start(provider)
         texts += process.communicate(timeout=100)
         assert process.returncode == 1
         echoed = [entry for entry in provider.log() if KEY in str(entry["headers"])]
         assert len(echoed) > 10
-    assert "[secret]" in "".join(texts) + (path / "first.db").read_bytes().decode("utf-8", "replace")
+    assert "[secret]" in "".join(texts) + (path / "first" / "run.db").read_bytes().decode("utf-8", "replace")
     looked_at = 0
     for file in path.rglob("*"):
         if file.is_file():
