@@ -280,7 +280,7 @@ def test_a_filter_whose_answer_is_no_reason_is_named_and_rejects_nothing(answer,
         return answer
 
     made = type("Bad", (et.TextFilter,), {"judge": judge} if asks else {"reject": reject}, name="bad")
-    with pytest.raises(errors.PluginError, match=r"filter 'bad' returned .*, and a reason in words or None is needed"):
+    with pytest.raises(errors.PluginError, match=r"filter 'bad' returned .*, and a reason or None is needed"):
         filtered(tmp_path, made, filters=["bad"])
     assert steps(tmp_path) == []
 
