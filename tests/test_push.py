@@ -93,6 +93,17 @@ class TestADataset:
             assert said.code == 0 and "what is on the hub already is not known: " in said.err and why in said.err
             assert json.loads(said.out)["on_hub_known"] is False
 
+    def test_without_the_hubs_client_a_dry_run_shows_the_rest_and_a_push_names_the_extra(
+        self, evolteacher, run, tmp_path
+    ):
+        (tmp_path / "without").mkdir()
+        (tmp_path / "without" / "huggingface_hub.py").write_text("raise ImportError('not installed')\n")
+        said = evolteacher("push", run, "owner/data", "--dry-run", PYTHONPATH=str(tmp_path / "without"))
+        assert said.code == 0 and "nothing was sent" in said.out
+        assert "is not known" in said.err and "evolteacher[hub]" in said.err
+        said = evolteacher("push", run, "owner/data", PYTHONPATH=str(tmp_path / "without"))
+        assert said.code == 2 and "evolteacher[hub]" in said.err
+
     def test_a_password_in_the_hubs_address_is_shown_nowhere(self, evolteacher, run):
         mirror = {"HF_ENDPOINT": "http://me:hunter2222@127.0.0.1:9"}
         for words in (["--dry-run"], ["--dry-run", "--json"], []):

@@ -117,9 +117,9 @@ def look(parcel: Parcel, target: Target) -> Standing | None:
         NotAuthorised: there is no token, or the hub does not take it.
         HubError: the hub cannot be reached, or refuses.
     """
+    api, token = _client()
     from huggingface_hub.errors import RevisionNotFoundError
 
-    api, token = _client()
     with _explained(target, token):
         found = there = _there(api, parcel.kind, target)
         if found is None:
