@@ -146,6 +146,7 @@ def test_the_keyboard_reaches_everything_in_reading_order_and_comes_back(page_of
             await page.run("passed.push(document.activeElement)")
         wanted = "[...document.querySelectorAll('main a[href], main button, main input, main select, main summary')]"
         shown = f"{wanted}.filter((each) => each.checkVisibility())"
+        assert await page.run(f"{shown}.length") > 20
         assert await page.run(f"{shown}.every((each) => passed.includes(each))")
         order = "passed[n].compareDocumentPosition(passed[n + 1]) & Node.DOCUMENT_POSITION_FOLLOWING"
         assert await page.run(f"passed.slice(0, -1).every((_, n) => {order})")

@@ -36,9 +36,9 @@ def loss_curve(metrics: Iterable[Mapping[str, Any]], title: str) -> str:
         body += [line for tick in ticks for line in _across(scale, tick)]
         body += [line for tick in _ticks(0, steps) if tick <= steps for line in _below(scale, tick)]
         for number, (label, colour, found) in enumerate(entry for entry in series if entry[2]):
-            body += _line(scale, found, colour, number)
+            body += _line(scale, found, colour)
             x = WIDTH - RIGHT - 180 + 100 * number
-            body.append(f'<text x="{x}" y="20" fill="{colour}" class="of-{number}">{label}</text>')
+            body.append(f'<text x="{x}" y="20" fill="{colour}">{label}</text>')
         body.append(f'<text x="{(LEFT + WIDTH - RIGHT) // 2}" y="{HEIGHT - 8}" text-anchor="middle">step</text>')
     style = 'font-family="sans-serif" font-size="11" fill="#333"'
     inner = "\n  ".join(body)
@@ -93,13 +93,9 @@ def _below(scale: _Scale, step: float) -> list[str]:
     return [f'<text x="{scale.x(step):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{step:g}</text>']
 
 
-def _line(scale: _Scale, points: Points, colour: str, number: int) -> list[str]:
+def _line(scale: _Scale, points: Points, colour: str) -> list[str]:
     places = [(scale.x(step), scale.y(loss)) for step, loss in points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-    drawn = (
-        [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5" class="line-{number}"/>']
-        if len(places) > 1
-        else []
-    )
+    drawn = [f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>'] if len(places) > 1 else []
     few = places if len(places) <= 20 else []
-    return drawn + [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}" class="of-{number}"/>' for x, y in few]
+    return drawn + [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in few]
