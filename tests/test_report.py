@@ -92,11 +92,17 @@ def test_certificate_and_training_are_shown_where_there_are_any(small, tmp_path)
     assert "HumanEval/7" in page
     assert "Loss over steps" in page
     (small / "train" / "metrics.jsonl").unlink()
-    for strange in ("{broken", "[]", "7", '{"pairs": {}}', json.dumps({**certificate("HumanEval/7"), "checks": 1})):
+    deep = "[" * 100_000
+    wrong = json.dumps({**certificate("HumanEval/7"), "checks": 1})
+    for strange in ("{broken", "[]", "7", deep, '{"pairs": {}}', wrong):
         (small / "decontamination.json").write_text(strange)
         page = report(small)
-        assert 'id="certificate"' not in page
+        assert '<p class="unread" dir="auto">decontamination.json: ' in page
+        assert "rows were checked" not in page
         assert "Loss over steps" not in page
+    odd = {**certificate("HumanEval/7"), "checks": {"decontaminate": {"n": [1, None, {}]}}}
+    (small / "decontamination.json").write_text(json.dumps(odd))
+    assert "n 1 + None + {}" in report(small)
 
 
 def test_charts_are_drawn_in_the_colours_of_the_page_and_without_matplotlib_are_tables(small):

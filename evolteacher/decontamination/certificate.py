@@ -156,5 +156,6 @@ class Certificate:
 def settings_words(settings: Mapping[str, Any]) -> str:
     """Write a check's methods and thresholds in a line."""
     return ", ".join(
-        f"{name} {' + '.join(value) if isinstance(value, list) else value}" for name, value in settings.items()
+        f"{name} {' + '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in settings.items()
     )

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from evolteacher.decontamination.certificate import settings_words
+from pydantic import Field
 
-SHOWN = 50
+from evolteacher.decontamination.certificate import FILE, settings_words
+from evolteacher.report.files import Held, held
+
+PAIRS = 50
 """Pairs of a report; the certificate's file holds all."""
 
-_PAIR = ("row", "place", "benchmark", "problem", "part", "reason", "row_text", "problem_text")
+_MOST = 10**12
 
 
-def certified(found: Any) -> dict[str, Any] | None:
-    """Return what the report shows of a certificate; None where the file is none of ours.
+class Benchmark(Held):
+    """What was looked for."""
 
-    Args:
-        found: what the JSON file holds.
-    """
+    name: str
+    problems: int = Field(ge=0, le=_MOST)
+    hash: str
+
+
+class Pair(Held):
+    """A row beside the problem that was found in it."""
+
+    row: str
+    place: str
+    benchmark: str
+    problem: str
+    part: str
+    reason: str
+    row_text: str
+    problem_text: str
+
+
+class Certificate(Held):
+    """What a report needs of ``decontamination.json``."""
+
+    benchmarks: list[Benchmark]
+    checks: dict[str, dict[str, Any]]
+    rows_checked: int = Field(ge=0, le=_MOST)
+    rows_found: int = Field(ge=0, le=_MOST)
+    rows_removed: int = Field(ge=0, le=_MOST)
+    pairs: list[Pair]
+
+    @property
+    def methods(self) -> list[tuple[str, str]]:
+        """Each check, and its methods and thresholds in a line."""
+        return [(name, settings_words(how)) for name, how in self.checks.items()]
+
+    @property
+    def shown(self) -> list[Pair]:
+        """The first pairs."""
+        return self.pairs[:PAIRS]
+
+
+def certified(run: Path) -> tuple[Certificate | None, list[str]]:
+    """Return a run's certificate, None where there is none, and a line for one that cannot be read."""
+    if not (run / FILE).exists():
+        return None, []
     try:
-        return {
-            "benchmarks": [[str(each[key]) for key in ("name", "problems", "hash")] for each in found["benchmarks"]],
-            "checks": [[str(name), settings_words(how)] for name, how in found["checks"].items()],
-            **{key: int(found[key]) for key in ("rows_checked", "rows_found", "rows_removed")},
-            "pairs": [{key: str(pair[key]) for key in _PAIR} for pair in found["pairs"][:SHOWN]],
-            "more": max(0, len(found["pairs"]) - SHOWN),
-        }
-    except (TypeError, KeyError, ValueError, AttributeError, OverflowError):
-        return None
+        return held(run / FILE, Certificate), []
+    except ValueError as error:
+        return None, [str(error)]

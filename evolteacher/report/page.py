@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -18,7 +17,6 @@ from typing import Any
 
 from evolteacher import __version__
 from evolteacher.database import DATABASE
-from evolteacher.decontamination.certificate import FILE as CERTIFICATE
 from evolteacher.history import summarise
 from evolteacher.published import public, public_recipe_of
 from evolteacher.report import charts
@@ -108,13 +106,13 @@ def _facts(run: Path, store: Store) -> dict[str, Any]:
         "tokens": {"prompt": prompt, "completion": completion, "calls": calls},
         "charts": [(figure, charts.draw(figure) if drawn else "") for figure in found],
         "drawn": drawn,
-        "certificate": certified(_json(run / CERTIFICATE)),
         "rights": rights(store),
     }
 
 
 def _followed(run: Path, besides: Besides) -> dict[str, Any]:
     """Return what came after the run, here and elsewhere; a file that cannot be read costs a line of its section."""
+    certificate, no_certificate = certified(run)
     trained, no_training = trainings(run, besides.trainings)
     measured, no_evaluation = evaluations(run, besides.trainings, besides.evaluations)
     tasks, no_tasks = harnessed(besides.evaluations)
@@ -122,6 +120,8 @@ def _followed(run: Path, besides: Besides) -> dict[str, Any]:
     spent, no_stages = stages(run)
     drawn = charts.installed()
     return {
+        "certificate": certificate,
+        "no_certificate": no_certificate,
         "trainings": trained,
         "no_training": no_training,
         "evaluations": [(each, charts.draw(each.figure) if drawn else "") for each in measured],
@@ -164,10 +164,3 @@ def _span(first: float | None, last: float | None) -> str:
     began, ended = (datetime.fromtimestamp(at, UTC) for at in (first, last))
     until = "%H:%M" if began.date() == ended.date() else "%Y-%m-%d %H:%M"
     return f"{began:%Y-%m-%d %H:%M} to {ended:{until}} UTC"
-
-
-def _json(path: Path) -> Any:
-    """Return what a JSON file holds; None where there is none that can be read."""
-    with suppress(OSError, ValueError, RecursionError):
-        return json.loads(path.read_text(encoding="utf-8"))
-    return None
