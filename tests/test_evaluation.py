@@ -205,6 +205,23 @@ def _some(folder):
         return False
 
 
+def test_ctrl_c_says_how_to_go_on(tmp_path):
+    words = ["-b", f"problems:{written(tmp_path / 'p.jsonl', TASKS)}", "--n", "5", "--out", "out"]
+    process = subprocess.Popen(
+        [str(SCRIPT), "evaluate", *words, "--concurrency", "1", "--model", scripted(0.3)], cwd=tmp_path, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not _some(tmp_path / "out"):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert "stopped; what was answered is kept. Go on with:" in err and "evaluate" in err and "Traceback" not in err
+    assert 0 < len(slots(tmp_path / "out")) < 30
+
+
 def paid(folder):
     with sqlite3.connect(folder / "run.db") as db:
         sql = "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0) FROM replies"

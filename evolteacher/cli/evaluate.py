@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
@@ -12,11 +11,11 @@ from typing import Annotated
 import typer
 
 from evolteacher.benchmark import Benchmark, Problem
-from evolteacher.cli import INTERRUPTED, values
+from evolteacher.cli import values
 from evolteacher.cli.harness import measure
 from evolteacher.cli.hubwords import say_once
 from evolteacher.cli.options import benchmark_spec
-from evolteacher.cli.scores import Bar, show_scores, tell_end, tell_start
+from evolteacher.cli.scores import Bar, ended_kindly, show_scores, tell_end, tell_start
 from evolteacher.cli.scores import show_failures as show_failed
 from evolteacher.cli.spending import (
     BudgetTokens,
@@ -29,9 +28,9 @@ from evolteacher.cli.spending import (
     bounds,
 )
 from evolteacher.cli.telling import LogJson, Quiet, Telling, Verbose, Voice
-from evolteacher.cli.terminal import command_line, count, load_catalog, note
+from evolteacher.cli.terminal import count, load_catalog
 from evolteacher.decontamination.against import make_benchmark
-from evolteacher.errors import BudgetExceeded, UsageError
+from evolteacher.errors import UsageError
 from evolteacher.evalsection import answer_sampling
 from evolteacher.evaluation.asking import Asking
 from evolteacher.evaluation.asking import evaluate as evaluate_model
@@ -221,14 +220,8 @@ def _ask(asking: Asking, telling: Telling, ks: list[int], out: Path) -> Evaluati
     words = component_words({asking.backend.name: asking.backend.options()})
     with Bar(total, on=not telling.quiet) as bar, telling.begun(bar.note) as voice:
         tell_start(voice, asking.benchmark.name, words, len(asking.problems), asking.samples, out)
-        try:
+        with ended_kindly():
             found = asyncio.run(evaluate_model(asking, out, done=bar.telling(voice)))
-        except KeyboardInterrupt:
-            note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
-            raise typer.Exit(INTERRUPTED) from None
-        except BudgetExceeded as error:
-            error.add_note("What was answered is kept. The same command with a larger budget goes on.")
-            raise
         _keep(found, voice, ks, out)
     return found
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
-from evolteacher.cli import INTERRUPTED
+from evolteacher.cli.scores import ended_kindly
 from evolteacher.cli.telling import Telling
-from evolteacher.cli.terminal import command_line, emit, load_catalog, note, plain
-from evolteacher.errors import BudgetExceeded, UsageError
+from evolteacher.cli.terminal import emit, load_catalog, plain
+from evolteacher.errors import UsageError
 from evolteacher.evaluation.harness import PREFIX, RESULTS, HarnessAsking, figures, run_harness
 from evolteacher.evaluation.naming import component_words, default_folder, make_backend
 from evolteacher.evaluation.spending import Spending
@@ -47,14 +45,8 @@ def measure(
         os.environ["TQDM_DISABLE"] = "1"
     with telling.begun() as voice:
         voice.event("evaluation_started", benchmark=benchmark, model=words, folder=out)
-        try:
+        with ended_kindly():
             found = run_harness(asking, out)
-        except KeyboardInterrupt:
-            note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
-            raise typer.Exit(INTERRUPTED) from None
-        except BudgetExceeded as error:
-            error.add_note("What was answered is kept. The same command with a larger budget goes on.")
-            raise
         voice.event("evaluation_finished", folder=out, scores={f"{row[0]} {row[1]}": row[2] for row in figures(found)})
     if as_json:
         print(json.dumps(found, indent=2, default=str))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
+import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from evolteacher.cli import INTERRUPTED
 from evolteacher.cli.telling import Voice
-from evolteacher.cli.terminal import bare_terminal, console, count, emit, note, one_line, plain, shortened
+from evolteacher.cli.terminal import bare_terminal, command_line, console, count, emit, note, one_line, plain, shortened
+from evolteacher.errors import BudgetExceeded
 from evolteacher.evaluation.naming import component_words
 from evolteacher.evaluation.score import RESULTS, SAMPLES, Evaluation, Scored
 
@@ -70,6 +75,24 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+
+@contextmanager
+def ended_kindly() -> Iterator[None]:
+    """Say how to go on where Ctrl-C, or a budget that is spent, ends what the block asks.
+
+    Raises:
+        typer.Exit: with the exit code of an interrupt.
+        BudgetExceeded: with a note.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        note(f"stopped; what was answered is kept. Go on with:\n  {command_line(*sys.argv[1:])}")
+        raise typer.Exit(INTERRUPTED) from None
+    except BudgetExceeded as error:
+        error.add_note("What was answered is kept. The same command with a larger budget goes on.")
+        raise
 
 
 def tell_start(voice: Voice, benchmark: str, model: str, problems: int, samples: int, folder: Path | None) -> None:
